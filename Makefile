@@ -1,0 +1,69 @@
+# Everything a person types. `make` alone prints this list.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+PROTOS  = $(shell find protos -name '*.proto' | sort)
+SITE    = $(shell $(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check generate generate-check contracts-check lint types imports lock clean
+
+help: ## print this list
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: $(VENV)/.runtime ## start everything on this machine (Ctrl-C stops it)
+	@$(BIN)/payctl up
+
+test: $(VENV)/.dev ## run every test
+	@$(BIN)/pytest
+
+check: generate-check contracts-check lint types imports ## everything CI checks, without the tests
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or later is needed, this is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.runtime: $(VENV)/bin/python requirements.txt pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/bin/python requirements-dev.txt pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $(VENV)/.runtime $@
+
+generate: $(VENV)/.dev ## write generated/ from protos/
+	@$(MAKE) --no-print-directory protoc OUT=generated
+
+.PHONY: protoc
+protoc:
+	@rm -rf $(OUT)/payments && mkdir -p $(OUT)/payments
+	@PATH="$(BIN):$$PATH" $(BIN)/python -m grpc_tools.protoc -Iprotos -I$(SITE) \
+		--python_out=$(OUT) --grpc_python_out=$(OUT) \
+		--mypy_out=quiet:$(OUT) --mypy_grpc_out=quiet,only_async:$(OUT) \
+		--descriptor_set_out=$(OUT)/payments/contracts.binpb --include_imports --include_source_info \
+		$(PROTOS)
+
+generate-check: $(VENV)/.dev ## fail if generated/ is not what protos/ say
+	@rm -rf var/generated && $(MAKE) --no-print-directory protoc OUT=var/generated
+	@diff -r -x __pycache__ var/generated generated && echo "generated/ is up to date"
+
+contracts-check: $(VENV)/.dev ## buf lint and buf breaking on the descriptor images
+	@BUF=$(BIN)/buf tests/contracts/check.sh
+
+lint: $(VENV)/.dev ## ruff
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
+
+types: $(VENV)/.dev ## mypy strict
+	@$(BIN)/mypy
+
+imports: $(VENV)/.dev ## the directions of the house
+	@$(BIN)/lint-imports
+
+lock: $(VENV)/.dev ## lock the dependencies anew, with hashes (needs uv)
+	uv pip compile --generate-hashes --universal --no-header -q pyproject.toml --python-version 3.11 -o requirements.txt
+	uv pip compile --generate-hashes --universal --no-header -q pyproject.toml --extra dev --python-version 3.11 -c requirements.txt -o requirements-dev.txt
+
+clean: ## remove the virtual environment and everything under var/
+	rm -rf $(VENV) var

@@ -1,0 +1,144 @@
+"""A bearer token -> the caller it names (RFC 6750, RFC 7519, RFC 7517)."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import jwt
+
+_ALGORITHMS = ("ES256", "ES384", "EdDSA", "RS256", "PS256")  # never "none", never a shared secret
+_REQUIRED = ["exp", "iat", "iss", "aud", "sub"]
+_LEEWAY_S = 30  # clocks of two machines differ
+_SCOPE_SEPARATOR = " "
+
+
+class TokenRefused(Exception):
+    """The token does not prove who calls; the text says why and never holds the token."""
+
+
+class KeysUnreadable(Exception):
+    """The key file cannot be used; the text is one line that names it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Caller:
+    """Who calls, what it may do, and the one bank it acts for, if it is bound to one."""
+
+    subject: str
+    scopes: frozenset[str]
+    bank: str | None
+    expires_at_s: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Key:
+    algorithm: str  # pinned: the token's own header never chooses it
+    public_key: Any
+
+
+class Authenticator:
+    """Checks tokens against a set of public keys; two keys may be live during a rotation."""
+
+    def __init__(self, *, keys: Mapping[str, "_Key"], issuer: str, audience: str) -> None:
+        self._keys = dict(keys)
+        self._issuer = issuer
+        self._audience = audience
+
+    def authenticate(self, *, token: str, now: datetime) -> Caller:
+        """Return the caller that `token` names at the moment `now`.
+
+        :raises TokenRefused: malformed, unknown key, wrong algorithm or signature, expired,
+            not yet valid, for another issuer or audience, or a required claim is missing.
+        """
+        claims = self._verified_claims(token)
+        moment_s = now.timestamp()
+        expires_at_s = _whole_seconds(claims, "exp")
+        if expires_at_s <= moment_s - _LEEWAY_S:
+            raise TokenRefused("the token has expired")
+        for claim in ("iat", "nbf"):
+            if claim in claims and _whole_seconds(claims, claim) > moment_s + _LEEWAY_S:
+                raise TokenRefused(f"the token is not valid yet ({claim})")
+        subject, scope, bank = claims["sub"], claims.get("scope", ""), claims.get("bank")
+        if not isinstance(subject, str) or not subject or not isinstance(scope, str):
+            raise TokenRefused("sub and scope must be text")
+        if bank is not None and (not isinstance(bank, str) or not bank):
+            raise TokenRefused("bank must be text")
+        return Caller(
+            subject=subject,
+            scopes=frozenset(part for part in scope.split(_SCOPE_SEPARATOR) if part),
+            bank=bank,
+            expires_at_s=expires_at_s,
+        )
+
+    def _verified_claims(self, token: str) -> dict[str, Any]:
+        try:
+            key_id = jwt.get_unverified_header(token).get("kid")
+            key = self._keys.get(key_id) if isinstance(key_id, str) else None
+            if key is None:
+                raise TokenRefused("the token names no key of ours")
+            return jwt.decode(
+                token,
+                key.public_key,
+                algorithms=[key.algorithm],
+                issuer=self._issuer,
+                audience=self._audience,
+                # Times are compared by authenticate(), with the moment it is given.
+                options={
+                    "require": _REQUIRED,
+                    "verify_exp": False,
+                    "verify_iat": False,
+                    "verify_nbf": False,
+                },
+            )
+        except jwt.PyJWTError as problem:
+            raise TokenRefused(f"the token is refused: {type(problem).__name__}") from None
+        except (ValueError, TypeError):
+            raise TokenRefused("the token is malformed") from None
+
+
+def read_keys(path: Path) -> dict[str, _Key]:
+    """Return the public keys of the JWKS file at `path`, by key id.
+
+    :raises KeysUnreadable: no such file, not a JWKS, no keys, a key without `kid` or `alg`,
+        an algorithm that is not allowed, a private or shared key, or a `kid` given twice.
+    """
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        entries = document["keys"]
+        found: dict[str, _Key] = {}
+        for entry in entries:
+            key_id, algorithm = entry["kid"], entry["alg"]
+            if algorithm not in _ALGORITHMS or "d" in entry or entry.get("kty") == "oct":
+                raise KeysUnreadable(f"{path}: key {key_id!r}: only public keys of {_ALGORITHMS}")
+            if key_id in found:
+                raise KeysUnreadable(f"{path}: two keys have the id {key_id!r}")
+            loaded = jwt.PyJWK(entry, algorithm=algorithm)
+            found[key_id] = _Key(algorithm=algorithm, public_key=loaded.key)
+    except OSError as problem:
+        raise KeysUnreadable(f"{path}: {problem.strerror}") from None
+    except (ValueError, KeyError, TypeError, jwt.PyJWTError) as problem:
+        raise KeysUnreadable(f"{path}: is not a public JWKS ({type(problem).__name__})") from None
+    if not found:
+        raise KeysUnreadable(f"{path}: holds no keys")
+    return found
+
+
+def bearer_token(header: str) -> str:
+    """Return the token of an `Authorization` header.
+
+    :raises TokenRefused: missing, or another scheme.
+    """
+    scheme, _, token = header.partition(" ")
+    if scheme.lower() != "bearer" or not token.strip():
+        raise TokenRefused("a bearer token is required")
+    return token.strip()
+
+
+def _whole_seconds(claims: Mapping[str, Any], claim: str) -> int:
+    value = claims[claim]
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TokenRefused(f"{claim} must be a whole number of seconds")
+    return value

@@ -1,0 +1,297 @@
+"""One database behind an engine URL: a SQLite file or PostgreSQL, with the same promises.
+
+A `transaction()` is atomic and durable on both engines; what makes a database unreachable,
+slow or overloaded is one exception, `DatabaseUnavailable`. A broken constraint stays
+SQLAlchemy's `IntegrityError`: that is an answer, not trouble.
+"""
+
+import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import BigInteger, Dialect, Integer, String, event, text
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.engine import URL, ExceptionContext, make_url
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.pool import AsyncAdaptedQueuePool
+from sqlalchemy.types import TypeDecorator, TypeEngine
+
+# A 64-bit key that both engines count up by themselves: SQLite does it for INTEGER alone.
+COUNTED_ID = BigInteger().with_variant(Integer(), "sqlite")
+
+_SQLITE_READERS = 4  # each connection is a thread; readers never wait for the writer (WAL)
+_TIME_LAYOUT = "%Y-%m-%dT%H:%M:%S.%fZ"
+_READS_ONLY = {"postgresql_readonly": True}  # SQLite ignores it and has its pragma
+_DRIVERS = ("sqlite+aiosqlite", "postgresql+asyncpg")
+
+# https://www.postgresql.org/docs/current/errcodes-appendix.html
+_TROUBLE_CLASSES = (
+    "08",  # connection lost
+    "28",  # not let in
+    "3D",  # no such database
+    "40",  # deadlock, serialization: a repeat may succeed
+    "53",  # too many connections, disk full, out of memory
+    "57",  # shutting down, starting up, statement time-out
+    "58",  # system error outside PostgreSQL
+)
+_TROUBLE_STATES = (
+    "25006",  # read-only: we reached a standby
+    "25P03",  # idle in transaction for too long
+    "25P04",  # transaction time-out
+    "55P03",  # lock time-out
+)
+# https://www.sqlite.org/rescode.html
+_SQLITE_TROUBLE = {5: "BUSY", 6: "LOCKED", 7: "NOMEM", 8: "READONLY", 10: "IOERR"}
+_SQLITE_TROUBLE |= {11: "CORRUPT", 13: "FULL", 14: "CANTOPEN", 15: "PROTOCOL", 26: "NOTADB"}
+_SQLITE_PRIMARY_CODE = 0xFF  # an extended code holds the primary one in its lowest byte
+
+
+class DatabaseUnavailable(Exception):
+    """The database did not do it, and not because of what was asked.
+
+    Raised by a commit it leaves the outcome unknown. The text holds no password and no row.
+    """
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """A moment: timestamptz on PostgreSQL, fixed-width text that sorts on SQLite.
+
+    Takes aware datetimes only and gives aware ones in UTC, to the microsecond.
+    """
+
+    impl = String(27)
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """Return the column type of this engine."""
+        if dialect.name == "postgresql":
+            return dialect.type_descriptor(postgresql.TIMESTAMP(timezone=True))
+        return dialect.type_descriptor(String(27))
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:
+        """Return what the driver stores.
+
+        :raises ValueError: the datetime is naive, so nobody knows which moment it is.
+        """
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("a stored datetime must be aware")
+        moment = value.astimezone(UTC)
+        return moment if dialect.name == "postgresql" else moment.strftime(_TIME_LAYOUT)
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
+        """Return the moment in UTC."""
+        if value is None:
+            return None
+        if dialect.name == "postgresql":
+            moment: datetime = value
+            return moment.astimezone(UTC)
+        return datetime.strptime(value, _TIME_LAYOUT).replace(tzinfo=UTC)
+
+
+class Database:
+    """Connections to one database; nothing is opened before the first use."""
+
+    def __init__(
+        self,
+        *,
+        url: str,
+        pool_size: int = 20,
+        checkout_timeout_s: float = 2.0,
+        connect_timeout_s: float = 2.0,
+        statement_timeout_s: float = 3.0,
+        lock_timeout_s: float = 2.0,
+    ) -> None:
+        """Make the engine.
+
+        :raises ValueError: the URL is neither a SQLite file nor PostgreSQL by asyncpg.
+        """
+        parsed = _parsed(url)
+        self._shown_url = parsed.render_as_string(hide_password=True)
+        self._dialect = parsed.get_backend_name()
+        common: dict[str, Any] = {
+            "poolclass": AsyncAdaptedQueuePool,
+            "max_overflow": 0,
+            "pool_timeout": checkout_timeout_s,
+            "hide_parameters": True,  # rows hold personal data and errors end in logs
+        }
+        if self._dialect == "sqlite":
+            common["connect_args"] = {
+                "timeout": lock_timeout_s,
+                "isolation_level": None,  # sqlite3 opens no transaction behind our back
+            }
+            # One connection writes, as SQLite has one write lock: waiting in the pool's queue
+            # is fair and costs no thread, waiting in BEGIN IMMEDIATE is neither.
+            self._writer = create_async_engine(parsed, pool_size=1, **common)
+            self._reader = create_async_engine(
+                parsed, pool_size=_SQLITE_READERS, execution_options=_READS_ONLY, **common
+            )
+            _prepare_sqlite(self._writer, begin="BEGIN IMMEDIATE", query_only=False)
+            _prepare_sqlite(self._reader, begin="BEGIN", query_only=True)
+            self._engines = [self._writer, self._reader]
+        else:
+            self._writer = create_async_engine(
+                parsed,
+                pool_size=pool_size,
+                pool_pre_ping=True,
+                isolation_level="READ COMMITTED",
+                connect_args=_postgresql_arguments(
+                    connect_timeout_s=connect_timeout_s,
+                    statement_timeout_s=statement_timeout_s,
+                    lock_timeout_s=lock_timeout_s,
+                ),
+                **common,
+            )
+            self._reader = self._writer.execution_options(**_READS_ONLY)
+            self._engines = [self._writer]
+        for engine in self._engines:
+            event.listen(engine.sync_engine, "handle_error", self._on_error)
+
+    @property
+    def dialect(self) -> str:
+        """Return `sqlite` or `postgresql`."""
+        return self._dialect
+
+    @property
+    def connections_in_use(self) -> int:
+        """Return how many connections are checked out now."""
+        pools = (engine.sync_engine.pool for engine in self._engines)
+        return sum(pool.checkedout() for pool in pools if isinstance(pool, AsyncAdaptedQueuePool))
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[AsyncConnection]:
+        """Yield a connection whose work is committed at the end, or rolled back on any error.
+
+        On SQLite the write lock is held from the start, so two of these never overlap.
+
+        :raises DatabaseUnavailable: not reached, too busy, too slow, or lost on the way.
+        """
+        async with AsyncExitStack() as stack:
+            connection = await self._checked_out(stack, self._writer)
+            await stack.enter_async_context(connection.begin())
+            yield connection
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[AsyncConnection]:
+        """Yield a connection that reads one consistent state and refuses to write.
+
+        :raises DatabaseUnavailable: not reached, too busy, too slow, or lost on the way.
+        """
+        async with AsyncExitStack() as stack:
+            yield await self._checked_out(stack, self._reader)
+
+    async def ping(self) -> None:
+        """Ask the database for an answer.
+
+        :raises DatabaseUnavailable: it gives none.
+        """
+        async with self.reading() as connection:
+            await connection.execute(text("SELECT 1"))
+
+    async def close(self) -> None:
+        """Close every connection that is not in use; those in use close when given back."""
+        for engine in self._engines:
+            await engine.dispose()
+
+    async def _checked_out(self, stack: AsyncExitStack, engine: AsyncEngine) -> AsyncConnection:
+        try:
+            return await stack.enter_async_context(engine.connect())
+        except (OSError, SQLAlchemyError) as problem:  # TimeoutError is an OSError
+            raise self._unavailable(_shown(problem)) from problem
+
+    def _on_error(self, context: ExceptionContext) -> Exception | None:
+        """Return what SQLAlchemy raises instead, for errors of the driver that are trouble."""
+        problem = context.original_exception
+        if context.is_pre_ping or not isinstance(problem, Exception):
+            return None  # a cancelled call stays cancelled
+        if isinstance(problem, OSError):
+            # The driver gave up waiting: the connection may be a black hole, so drop it.
+            context.is_disconnect = True
+        trouble = _trouble(problem, is_disconnect=context.is_disconnect)
+        if trouble is None or _is_writing_while_reading(context):
+            return None
+        return self._unavailable(trouble)
+
+    def _unavailable(self, reason: str) -> DatabaseUnavailable:
+        return DatabaseUnavailable(f"{self._shown_url}: {reason}")
+
+
+def _parsed(url: str) -> URL:
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError):
+        raise ValueError("a database URL cannot be read") from None  # it may hold a password
+    if parsed.drivername not in _DRIVERS:
+        raise ValueError(f"a database URL starts with {' or '.join(_DRIVERS)}")
+    if not parsed.database or parsed.database == ":memory:" or "mode=memory" in url:
+        raise ValueError("a database URL names a file or a database")
+    return parsed
+
+
+def _postgresql_arguments(
+    *, connect_timeout_s: float, statement_timeout_s: float, lock_timeout_s: float
+) -> dict[str, Any]:
+    return {
+        "timeout": connect_timeout_s,
+        # The server ends a slow statement; where the network swallows its word, we do.
+        "command_timeout": statement_timeout_s + 1,
+        "server_settings": {
+            "statement_timeout": str(round(statement_timeout_s * 1000)),
+            "lock_timeout": str(round(lock_timeout_s * 1000)),
+            # A process that hangs inside a transaction must not hold its locks for ever.
+            "idle_in_transaction_session_timeout": "10000",
+            "timezone": "UTC",
+            "jit": "off",  # asyncpg's look-up of types is 100 times slower with it
+        },
+    }
+
+
+def _prepare_sqlite(engine: AsyncEngine, *, begin: str, query_only: bool) -> None:
+    def on_connect(connection: Any, _record: Any) -> None:
+        cursor = connection.cursor()
+        for pragma in (
+            "foreign_keys=ON",
+            "journal_mode=WAL",
+            "synchronous=FULL",  # NORMAL may lose the last commits with the power
+            f"query_only={'ON' if query_only else 'OFF'}",
+        ):
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+    def on_begin(connection: Any) -> None:
+        connection.exec_driver_sql(begin)
+
+    event.listen(engine.sync_engine, "connect", on_connect)
+    event.listen(engine.sync_engine, "begin", on_begin)
+
+
+def _trouble(problem: Exception, *, is_disconnect: bool) -> str | None:
+    """Return what is wrong with the database, or None if the statement is at fault."""
+    state = getattr(problem, "sqlstate", None) or ""
+    if state.startswith(_TROUBLE_CLASSES) or state in _TROUBLE_STATES:
+        return f"{type(problem.__cause__).__name__} ({state})"
+    code = getattr(problem, "sqlite_errorcode", 0) & _SQLITE_PRIMARY_CODE
+    if code in _SQLITE_TROUBLE:
+        return f"SQLITE_{_SQLITE_TROUBLE[code]}"
+    return _shown(problem) if is_disconnect else None
+
+
+def _is_writing_while_reading(context: ExceptionContext) -> bool:
+    if context.connection is None:
+        return False
+    problem, options = context.original_exception, context.connection.get_execution_options()
+    return "postgresql_readonly" in options and (
+        getattr(problem, "sqlstate", None) == "25006"
+        or getattr(problem, "sqlite_errorcode", None) == sqlite3.SQLITE_READONLY
+    )
+
+
+def _shown(problem: Exception) -> str:
+    """Return what went wrong without a word of the driver's, which may quote rows."""
+    if isinstance(problem, OSError) and problem.strerror:
+        return problem.strerror
+    return type(problem).__name__

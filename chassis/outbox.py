@@ -1,0 +1,206 @@
+"""Events written in the transaction of what they tell about, waiting to be published.
+
+Rows are found by being unpublished, never by `id > last`: a row takes its id when it is
+inserted and becomes visible when it commits, so a smaller id may appear after a larger one.
+A row that must wait or is parked holds back the later rows of its key, on every topic.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import (
+    Column,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    and_,
+    bindparam,
+    insert,
+    or_,
+    select,
+    update,
+)
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from chassis.database import COUNTED_ID, UtcDateTime
+
+_ERROR_LENGTH = 500
+
+
+@dataclass(frozen=True, kw_only=True)
+class Event:
+    """Something that happened; `value` is published byte for byte, `key` keeps the order."""
+
+    event_id: str
+    topic: str
+    key: str
+    value: bytes
+    request_id: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutboxRow:
+    """An event that is not published yet, and how often that was tried."""
+
+    id: int
+    attempts: int
+    event: Event
+
+
+@dataclass(frozen=True, kw_only=True)
+class Published:
+    """Where a row's event went, as far as the publisher knows."""
+
+    id: int
+    partition: int | None
+    offset: int | None
+
+
+def outbox_table(metadata: MetaData) -> Table:
+    """Return the table `outbox`, added to `metadata`."""
+    table = Table(
+        "outbox",
+        metadata,
+        Column("id", COUNTED_ID, primary_key=True, autoincrement=True),
+        Column("event_id", Text, nullable=False, unique=True),
+        Column("topic", Text, nullable=False),
+        Column("event_key", Text, nullable=False),
+        Column("value", LargeBinary, nullable=False),
+        Column("request_id", Text, nullable=False),
+        Column("created_at", UtcDateTime, nullable=False),
+        Column("published_at", UtcDateTime),
+        Column("published_partition", Integer),
+        Column("published_offset", COUNTED_ID),
+        Column("attempts", Integer, nullable=False, server_default="0"),
+        Column("next_attempt_at", UtcDateTime),
+        Column("last_error", Text),
+        Column("parked_at", UtcDateTime),
+        sqlite_autoincrement=True,  # an id is never given twice, even if old rows are deleted
+    )
+    unpublished = table.c.published_at.is_(None)
+    for name, column in (("outbox_unpublished", "id"), ("outbox_unpublished_key", "event_key")):
+        Index(name, table.c[column], sqlite_where=unpublished, postgresql_where=unpublished)
+    return table
+
+
+async def append(
+    *, connection: AsyncConnection, table: Table, events: Sequence[Event], at: datetime
+) -> None:
+    """Add `events`, in their order, to the transaction of `connection`."""
+    if not events:
+        return
+    await connection.execute(
+        insert(table).inline(),
+        [
+            {
+                "event_id": event.event_id,
+                "topic": event.topic,
+                "event_key": event.key,
+                "value": event.value,
+                "request_id": event.request_id,
+                "created_at": at,
+            }
+            for event in events
+        ],
+    )
+
+
+async def claim(
+    *, connection: AsyncConnection, table: Table, limit: int, now: datetime
+) -> Sequence[OutboxRow]:
+    """Return up to `limit` rows that may be published now, in the order of their ids."""
+    earlier = table.alias("earlier")
+    held_back = (
+        select(earlier.c.id)
+        .where(
+            earlier.c.event_key == table.c.event_key,
+            earlier.c.published_at.is_(None),
+            or_(
+                earlier.c.parked_at.is_not(None),
+                and_(earlier.c.id < table.c.id, earlier.c.next_attempt_at > now),
+            ),
+        )
+        .exists()
+    )
+    found = await connection.execute(
+        select(table)
+        .where(
+            table.c.published_at.is_(None),
+            or_(table.c.next_attempt_at.is_(None), table.c.next_attempt_at <= now),
+            ~held_back,
+        )
+        .order_by(table.c.id)
+        .limit(limit)
+    )
+    return [
+        OutboxRow(
+            id=row.id,
+            attempts=row.attempts,
+            event=Event(
+                event_id=row.event_id,
+                topic=row.topic,
+                key=row.event_key,
+                value=row.value,
+                request_id=row.request_id,
+            ),
+        )
+        for row in found
+    ]
+
+
+async def mark_published(
+    *, connection: AsyncConnection, table: Table, rows: Sequence[Published], at: datetime
+) -> None:
+    """Keep when and where the events of `rows` went; they are not claimed again."""
+    if not rows:
+        return
+    await connection.execute(
+        update(table)
+        .where(table.c.id == bindparam("row_id"), table.c.published_at.is_(None))
+        .values(
+            published_at=at,
+            published_partition=bindparam("to_partition"),
+            published_offset=bindparam("to_offset"),
+            attempts=table.c.attempts + 1,
+            next_attempt_at=None,
+        ),
+        [
+            {"row_id": row.id, "to_partition": row.partition, "to_offset": row.offset}
+            for row in rows
+        ],
+    )
+
+
+async def mark_failed(
+    *, connection: AsyncConnection, table: Table, row_id: int, next_attempt_at: datetime, error: str
+) -> None:
+    """Keep why a row was not published, and hold its key back until `next_attempt_at`."""
+    await connection.execute(
+        update(table)
+        .where(table.c.id == row_id, table.c.published_at.is_(None))
+        .values(
+            attempts=table.c.attempts + 1,
+            next_attempt_at=next_attempt_at,
+            last_error=error[:_ERROR_LENGTH],
+        )
+    )
+
+
+async def park(
+    *, connection: AsyncConnection, table: Table, row_id: int, at: datetime, error: str
+) -> None:
+    """Set a row aside for a person: nothing of its key is published until it is released."""
+    await connection.execute(
+        update(table)
+        .where(table.c.id == row_id, table.c.published_at.is_(None))
+        .values(
+            attempts=table.c.attempts + 1,
+            parked_at=at,
+            next_attempt_at=None,
+            last_error=error[:_ERROR_LENGTH],
+        )
+    )

@@ -1,0 +1,163 @@
+"""The loop that takes events from the outbox to the publisher, at least once and in order.
+
+It publishes first and marks afterwards: a crash between the two publishes the same bytes
+again. It never gives up: trouble is tried again after growing pauses, without an end; an
+event that no publisher will ever take is parked, which holds its key back until a person
+has looked. No transaction is open while publishing. One relay runs per outbox.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+
+import structlog
+from sqlalchemy import Table
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from chassis import outbox
+from chassis.database import Database, DatabaseUnavailable
+from chassis.outbox import OutboxRow, Published
+from chassis.publisher import Delivery, Outcome, Publisher, PublishFailed
+
+_log = structlog.get_logger()
+
+_LONGEST_ROUND_PAUSE_S = 5.0  # new keys are tried this soon although others fail
+_PAUSES_DOUBLE_UP_TO = 16  # times; keeps 2**n small
+
+
+class Relay:
+    """Moves what is unpublished; `random` gives 0 to 1, lengths are in seconds."""
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        table: Table,
+        publisher: Publisher,
+        clock: Callable[[], datetime],
+        random: Callable[[], float],
+        most: int = 256,
+        idle_s: float = 1.0,
+        first_pause_s: float = 1.0,
+        longest_pause_s: float = 60.0,
+    ) -> None:
+        self._database = database
+        self._table = table
+        self._publisher = publisher
+        self._clock = clock
+        self._random = random
+        self._most = most
+        self._idle_s = idle_s
+        self._first_pause_s = first_pause_s
+        self._longest_pause_s = longest_pause_s
+        self._nudged = asyncio.Event()
+        self._fruitless_rounds = 0
+
+    def nudge(self) -> None:
+        """Tell the loop that rows were committed, so that it need not wait to find out."""
+        self._nudged.set()
+
+    async def run_once(self) -> int:
+        """Publish what may be published now, up to one list, and return how many events went.
+
+        :raises DatabaseUnavailable: what was published but not marked is published again.
+        """
+        async with self._database.reading() as connection:
+            rows = await outbox.claim(
+                connection=connection, table=self._table, limit=self._most, now=self._clock()
+            )
+        if not rows:
+            self._fruitless_rounds = 0
+            return 0
+        outcomes = await self._outcomes(rows)
+        async with self._database.transaction() as connection:
+            published = await self._mark(connection, rows, outcomes)
+        parked = any(isinstance(one, PublishFailed) and one.poison for one in outcomes)
+        self._fruitless_rounds = 0 if published or parked else self._fruitless_rounds + 1
+        return published
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Publish until `stop` is set; the list under way is finished and marked."""
+        while not stop.is_set():
+            self._nudged.clear()
+            try:
+                published = await self.run_once()
+            except DatabaseUnavailable as problem:
+                published = self._fruitless(cause=str(problem), exc_info=False)
+            except Exception as problem:  # noqa: BLE001 - whatever it is, events must go on
+                published = self._fruitless(cause=type(problem).__name__, exc_info=True)
+            if self._fruitless_rounds:
+                await self._pause(stop, seconds=self._round_pause_s(), wake=None)
+            elif not published:
+                await self._pause(stop, seconds=self._idle_s, wake=self._nudged)
+
+    def _fruitless(self, *, cause: str, exc_info: bool) -> int:
+        self._fruitless_rounds += 1
+        _log.warning("relay_round_failed", cause=cause, exc_info=exc_info)
+        return 0
+
+    async def _outcomes(self, rows: Sequence[OutboxRow]) -> Sequence[Outcome]:
+        try:
+            return await self._publisher.publish([row.event for row in rows])
+        except Exception as problem:  # noqa: BLE001 - a broken publisher is trouble, not the end
+            _log.exception("publisher_broke")
+            return [PublishFailed(error=type(problem).__name__)] * len(rows)
+
+    async def _mark(
+        self, connection: AsyncConnection, rows: Sequence[OutboxRow], outcomes: Sequence[Outcome]
+    ) -> int:
+        now = self._clock()
+        published: list[Published] = []
+        failed_keys: set[str] = set()
+        for row, outcome in zip(rows, outcomes, strict=True):
+            if isinstance(outcome, Delivery):
+                published.append(
+                    Published(id=row.id, partition=outcome.partition, offset=outcome.offset)
+                )
+            elif row.event.key not in failed_keys:  # the later ones of the key were not tried
+                failed_keys.add(row.event.key)
+                await self._mark_failed(connection, row, outcome, now)
+        await outbox.mark_published(
+            connection=connection, table=self._table, rows=published, at=now
+        )
+        return len(published)
+
+    async def _mark_failed(
+        self, connection: AsyncConnection, row: OutboxRow, failure: PublishFailed, now: datetime
+    ) -> None:
+        facts = {"event_id": row.event.event_id, "topic": row.event.topic, "error": failure.error}
+        if failure.poison:
+            _log.error("outbox_parked", outbox_id=row.id, **facts)
+            await outbox.park(
+                connection=connection, table=self._table, row_id=row.id, at=now, error=failure.error
+            )
+            return
+        pause_s = self._pause_s(failures=row.attempts + 1, longest_s=self._longest_pause_s)
+        _log.warning("outbox_row_waits", attempts=row.attempts + 1, pause_s=pause_s, **facts)
+        await outbox.mark_failed(
+            connection=connection,
+            table=self._table,
+            row_id=row.id,
+            next_attempt_at=now + timedelta(seconds=pause_s),
+            error=failure.error,
+        )
+
+    def _round_pause_s(self) -> float:
+        longest_s = min(_LONGEST_ROUND_PAUSE_S, self._longest_pause_s)
+        return self._pause_s(failures=self._fruitless_rounds, longest_s=longest_s)
+
+    def _pause_s(self, *, failures: int, longest_s: float) -> float:
+        """Return a pause that doubles with each failure, up to half of it taken off by chance."""
+        doubled = self._first_pause_s * 2.0 ** min(failures - 1, _PAUSES_DOUBLE_UP_TO)
+        return min(doubled, longest_s) * (1 - self._random() / 2)
+
+    async def _pause(
+        self, stop: asyncio.Event, *, seconds: float, wake: asyncio.Event | None
+    ) -> None:
+        """Wait for `seconds`, or less if `stop` or `wake` is set."""
+        waits = [asyncio.ensure_future(one.wait()) for one in (stop, wake) if one is not None]
+        try:
+            await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()

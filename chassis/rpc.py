@@ -1,0 +1,259 @@
+"""A grpc.aio server and channel: who calls, is it valid, how long may it take, what went wrong.
+
+Every call of a contract's service passes one interceptor, in this order: request id,
+token (401), scope (403), rules of the contract (400), the servicer within the deadline.
+"""
+
+import asyncio
+import json
+import uuid
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import grpc
+import structlog
+from google.protobuf.descriptor import ServiceDescriptor
+from google.protobuf.descriptor_pool import DescriptorPool
+from google.protobuf.message import Message
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from chassis.auth import Authenticator, Caller, TokenRefused, bearer_token
+from chassis.descriptors import extension_of
+from chassis.errors import BadRequest, Reasons, ServiceError, to_abort
+from chassis.rules import Rules
+from chassis.settings import Address
+from chassis.telemetry import request_id_of_call
+
+_METHOD_OPTION = "payments.rest.v1.method_rule"
+_ANSWER_MARGIN_S = 0.05  # what is left of a deadline for the answer to travel
+_MESSAGE_LIMIT_BYTES = 1 << 20
+_SERVER_OPTIONS = (
+    ("grpc.so_reuseport", 0),  # on by default: two processes would share a port by accident
+    ("grpc.max_receive_message_length", _MESSAGE_LIMIT_BYTES),
+)
+_CHANNEL_OPTIONS = (
+    ("grpc.lb_policy_name", "round_robin"),
+    ("grpc.max_reconnect_backoff_ms", 2000),
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.max_receive_message_length", _MESSAGE_LIMIT_BYTES),
+)
+
+_log = structlog.get_logger()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Call:
+    """What a servicer may know of the call it answers."""
+
+    caller: Caller
+    request_id: str
+
+
+call_being_served: ContextVar[Call] = ContextVar("call_being_served")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Policy:
+    scope: str
+
+
+class CallInterceptor(grpc.aio.ServerInterceptor):
+    """Lets a call through to its servicer, or answers with the reason why not."""
+
+    def __init__(
+        self,
+        *,
+        pool: DescriptorPool,
+        services: Iterable[ServiceDescriptor],
+        reasons: Reasons,
+        domain: str,
+        authenticator: Authenticator,
+        clock: Callable[[], datetime],
+        budget_s: float,
+        translate: Callable[[Exception], ServiceError | None],
+    ) -> None:
+        """Prepare the checks of every method of `services`.
+
+        `translate` gives the reason for an exception of the service's own ports, or None.
+
+        :raises ValueError: a method has no scope in its contract.
+        """
+        self._policies = _policies(pool=pool, services=services)
+        self._rules = Rules(pool=pool)
+        self._reasons = reasons
+        self._domain = domain
+        self._authenticator = authenticator
+        self._clock = clock
+        self._budget_s = budget_s
+        self._translate = translate
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Any]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> Any:
+        """Return the method's handler, wrapped; health and reflection stay as they are."""
+        handler = await continuation(handler_call_details)
+        policy = self._policies.get(handler_call_details.method)
+        if handler is None or policy is None:
+            return handler
+        metadata = dict(handler_call_details.invocation_metadata or ())
+        serve = handler.unary_unary
+
+        async def guarded(request: Message, context: Any) -> Message:
+            try:
+                return await self._served(serve, request, context, metadata, policy)
+            except ServiceError as error:
+                await context.abort(
+                    *to_abort(error=error, reasons=self._reasons, domain=self._domain)
+                )
+                raise  # abort() has raised already; this tells the type checker so
+
+        return grpc.unary_unary_rpc_method_handler(
+            guarded, handler.request_deserializer, handler.response_serializer
+        )
+
+    async def _served(
+        self,
+        serve: Callable[[Message, Any], Awaitable[Message]],
+        request: Message,
+        context: Any,
+        metadata: Mapping[str, Any],
+        policy: _Policy,
+    ) -> Message:
+        request_id = str(metadata.get("x-request-id") or uuid.uuid4())
+        request_id_of_call.set(request_id)
+        caller = self._allowed_caller(metadata, policy)
+        violations = self._rules.check(message=request)
+        if violations:
+            raise BadRequest(violations=violations)
+        call_being_served.set(Call(caller=caller, request_id=request_id))
+        try:
+            async with asyncio.timeout(self._time_left_s(context)):
+                return await serve(request, context)
+        except TimeoutError:
+            raise ServiceError(
+                reason="SERVER_UNAVAILABLE",
+                message="The deadline passed before the answer was ready",
+                retry_after_s=1,
+            ) from None
+        except (ServiceError, grpc.aio.AbortError):
+            raise
+        except Exception as problem:  # noqa: BLE001 - whatever it is, its text stays here
+            raise self._explained(problem, serve.__name__) from None
+
+    def _explained(self, problem: Exception, method: str) -> ServiceError:
+        known = self._translate(problem)
+        if known is not None:
+            _log.warning("call_unavailable", method=method, why=str(problem))
+            return known
+        _log.error("call_failed", method=method, exc_info=problem)
+        rule = self._reasons["INTERNAL_ERROR"]
+        return ServiceError(reason=rule.reason, message=rule.fixed_text)
+
+    def _allowed_caller(self, metadata: Mapping[str, Any], policy: _Policy) -> Caller:
+        try:
+            caller = self._authenticator.authenticate(
+                token=bearer_token(str(metadata.get("authorization", ""))), now=self._clock()
+            )
+        except TokenRefused as refusal:
+            _log.info("token_refused", why=str(refusal))
+            rule = self._reasons["UNAUTHORIZED"]
+            raise ServiceError(reason=rule.reason, message=rule.fixed_text) from None
+        if policy.scope not in caller.scopes:
+            raise ServiceError(
+                reason="FORBIDDEN",
+                message="The token does not allow this call",
+                details=f"Scope needed: {policy.scope}",
+            )
+        return caller
+
+    def _time_left_s(self, context: Any) -> float:
+        remaining: float | None = context.time_remaining()
+        budget_s = self._budget_s if remaining is None else min(remaining, self._budget_s)
+        return max(0.0, budget_s - _ANSWER_MARGIN_S)
+
+
+class Server:
+    """A grpc.aio server with health, optional reflection, and a drain."""
+
+    def __init__(
+        self,
+        *,
+        listen: Address,
+        interceptor: CallInterceptor,
+        services: Iterable[ServiceDescriptor],
+        with_reflection: bool,
+    ) -> None:
+        self._listen = self.address = listen
+        self.interceptor = interceptor
+        self._names = ("", *(service.full_name for service in services))
+        self._health = health.aio.HealthServicer()
+        self.grpc_server = grpc.aio.server(interceptors=[interceptor], options=_SERVER_OPTIONS)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self.grpc_server)
+        if with_reflection:
+            reflection.enable_server_reflection(
+                (*self._names[1:], health.SERVICE_NAME, reflection.SERVICE_NAME), self.grpc_server
+            )
+
+    async def start(self) -> Address:
+        """Listen, not yet serving by health's word, and return the real address.
+
+        :raises OSError: the address is taken or cannot be bound.
+        """
+        try:
+            port = self.grpc_server.add_insecure_port(str(self._listen))
+        except RuntimeError as problem:
+            raise OSError(f"cannot listen on {self._listen}") from problem
+        await self.set_serving(serving=False)
+        await self.grpc_server.start()
+        self.address = Address(host=self._listen.host, port=port)
+        return self.address
+
+    async def set_serving(self, *, serving: bool) -> None:
+        """Tell health's askers whether calls are welcome."""
+        statuses = health_pb2.HealthCheckResponse
+        for name in self._names:
+            await self._health.set(name, statuses.SERVING if serving else statuses.NOT_SERVING)
+
+    async def drain(self, *, grace_s: float) -> None:
+        """Say "not ready", stop listening, let calls finish for `grace_s`, close."""
+        await self._health.enter_graceful_shutdown()
+        await self.grpc_server.stop(grace_s)
+
+
+def open_channel(*, target: str) -> grpc.aio.Channel:
+    """Return a channel to `target` that follows the health of every address behind it.
+
+    Deadlines travel with each call (`timeout=`), never in the service configuration,
+    which grpc-python fires early. `pick_first` would ignore health, hence round_robin.
+    """
+    config = json.dumps(
+        {
+            "loadBalancingConfig": [{"round_robin": {}}],
+            "healthCheckConfig": {"serviceName": ""},
+        }
+    )
+    return grpc.aio.insecure_channel(
+        target, options=(*_CHANNEL_OPTIONS, ("grpc.service_config", config))
+    )
+
+
+def utc_now() -> datetime:
+    """Return the present moment, aware, in UTC."""
+    return datetime.now(tz=UTC)
+
+
+def _policies(*, pool: DescriptorPool, services: Iterable[ServiceDescriptor]) -> dict[str, _Policy]:
+    found = {}
+    for service in services:
+        for method in service.methods:
+            rule = extension_of(pool=pool, descriptor=method, name=_METHOD_OPTION)
+            if rule is None or not rule.scope:
+                raise ValueError(f"{method.full_name}: has no scope in its contract")
+            found[f"/{service.full_name}/{method.name}"] = _Policy(scope=rule.scope)
+    return found

@@ -1,0 +1,211 @@
+"""Field rules of the contracts -> compiled checks, the same at the edge and in the services.
+
+The rules are `google.api.field_behavior` REQUIRED and our `field_rule`; the types of
+google.type and google.protobuf bring rules of their own. A contract that asks for
+something we cannot keep is a `ContractFault`, found before the first call.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Any, cast
+
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.descriptor_pool import DescriptorPool
+from google.protobuf.message import Message
+
+from chassis.errors import Violation
+from chassis.field_rule import (
+    DATE,
+    DECIMAL,
+    INTEGER_TYPES,
+    TIMESTAMP,
+    ContractFault,
+    FieldRule,
+    is_text,
+    read_rule,
+)
+from chassis.money import Currency, MoneyError, parse_decimal, parse_money
+
+_CURRENCY_FIELD = "currency"
+__all__ = ["ContractFault", "FieldRule", "Rules"]
+
+_FORBIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")  # C0, DEL, C1, lone surrogates
+_SECONDS_OF_YEARS_1_TO_9999 = range(-62_135_596_800, 253_402_300_800)
+_NANOS_OF_A_SECOND = range(1_000_000_000)
+
+_Faults = Callable[[Any, Message], Iterable[str]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Check:
+    field: FieldDescriptor
+    required: str  # what to say of a missing value; empty where it may be missing
+    faults: _Faults
+    nested: Descriptor | None
+
+
+class Rules:
+    """The rules of every message of one pool, compiled once per type."""
+
+    def __init__(self, *, pool: DescriptorPool) -> None:
+        self._pool = pool
+        self._checks: dict[str, tuple[_Check, ...]] = {}
+        self._rules: dict[str, FieldRule] = {}
+
+    def check(self, *, message: Message) -> list[Violation]:
+        """Return every rule that `message` breaks, fields named as a caller writes them."""
+        return list(self._violations(message, ""))
+
+    def compile_all(self, messages: Iterable[Descriptor]) -> None:
+        """Compile the rules of `messages` and of all they hold.
+
+        :raises ContractFault: a rule cannot be kept.
+        """
+        waiting = list(messages)
+        seen = set()
+        while waiting:
+            descriptor = waiting.pop()
+            if descriptor.full_name in seen:
+                continue
+            seen.add(descriptor.full_name)
+            waiting.extend(
+                check.nested for check in self._compiled(descriptor) if check.nested is not None
+            )
+
+    def rule_of(self, field: FieldDescriptor) -> FieldRule:
+        """Return what the contract says of `field`.
+
+        :raises ContractFault: the rule does not fit the field's type, or is malformed.
+        """
+        if field.full_name not in self._rules:
+            self._rules[field.full_name] = read_rule(pool=self._pool, field=field)
+        return self._rules[field.full_name]
+
+    def _violations(self, message: Message, prefix: str) -> Iterator[Violation]:
+        for check in self._compiled(cast("Descriptor", message.DESCRIPTOR)):
+            name = f"{prefix}{check.field.json_name}"
+            values = _present_values(message, check.field)
+            if not values and check.required:
+                yield Violation(field=name, description=check.required)
+            for index, value in enumerate(values):
+                place = f"{name}[{index}]" if check.field.is_repeated else name
+                for fault in check.faults(value, message):
+                    yield Violation(field=place, description=fault)
+                if check.nested is not None:
+                    yield from self._violations(value, f"{place}.")
+
+    def _compiled(self, descriptor: Descriptor) -> tuple[_Check, ...]:
+        checks = self._checks.get(descriptor.full_name)
+        if checks is None:
+            checks = tuple(self._compiled_field(field) for field in descriptor.fields)
+            self._checks[descriptor.full_name] = checks
+        return checks
+
+    def _compiled_field(self, field: FieldDescriptor) -> _Check:
+        rule = self.rule_of(field)
+        faults = _faults_of_type(field, rule)
+        required = "is required"
+        if rule.positive and not field.has_presence:  # 0 and absent look alike
+            required = "is required and must be greater than zero"
+        return _Check(
+            field=field,
+            required=required if rule.required else "",
+            faults=faults or _no_faults,
+            nested=field.message_type if faults is None else None,
+        )
+
+
+def _faults_of_type(field: FieldDescriptor, rule: FieldRule) -> _Faults | None:
+    """Return what may be wrong with a value of `field`; None where its members are asked."""
+    if field.message_type is not None:
+        return _faults_of_message(field, field.message_type, rule)
+    if is_text(field):
+        return lambda text, _owner: _text_faults(text, rule)
+    if field.cpp_type in INTEGER_TYPES and rule.positive:
+        return lambda number, _owner: () if number > 0 else ("must be greater than zero",)
+    if field.enum_type is not None:
+        known = field.enum_type.values_by_number
+        return lambda number, _owner: () if number in known else ("is not a known value",)
+    if field.cpp_type in {FieldDescriptor.CPPTYPE_DOUBLE, FieldDescriptor.CPPTYPE_FLOAT}:
+        raise ContractFault(f"{field.full_name}: unsupported type: a float is never exact")
+    return _no_faults
+
+
+def _faults_of_message(field: FieldDescriptor, held: Descriptor, rule: FieldRule) -> _Faults | None:
+    kind = held.full_name
+    if kind == DECIMAL:
+        siblings = field.containing_type.fields_by_name if field.containing_type else {}
+        sibling = siblings.get(_CURRENCY_FIELD)
+        has_currency = sibling is not None and is_text(sibling) and not sibling.is_repeated
+        return lambda value, owner: _decimal_faults(
+            value.value,
+            getattr(owner, _CURRENCY_FIELD) if has_currency else "",
+            positive=rule.positive,
+        )
+    if kind == DATE:
+        return lambda value, _owner: _date_faults(value)
+    if kind == TIMESTAMP:
+        return lambda value, _owner: _timestamp_faults(value)
+    if kind.startswith("google.") or held.GetOptions().map_entry:
+        raise ContractFault(f"{field.full_name}: unsupported type {kind}")
+    return None
+
+
+def _text_faults(text: str, rule: FieldRule) -> Iterator[str]:
+    if _FORBIDDEN.search(text):
+        yield "must not hold control characters or lone surrogates"
+        return
+    if len(text) < rule.min_length or (rule.max_length and len(text) > rule.max_length):
+        yield _length_text(rule)
+        return  # a pattern is only tried on a value of bounded length
+    if rule.pattern and not (text.isascii() and rule.pattern.fullmatch(text)):
+        yield f"must match {rule.pattern.pattern}"
+    if rule.one_of and text not in rule.one_of:
+        yield f"must be one of {', '.join(rule.one_of)}"
+
+
+def _length_text(rule: FieldRule) -> str:
+    if not rule.max_length:
+        return f"must have at least {rule.min_length} characters"
+    if rule.min_length == rule.max_length:
+        return f"must have {rule.max_length} characters"
+    return f"must have {rule.min_length} to {rule.max_length} characters"
+
+
+def _decimal_faults(text: str, currency: str, *, positive: bool) -> Iterator[str]:
+    try:
+        number = parse_decimal(text)
+        if currency in Currency.__members__:  # an unknown currency is its own field's fault
+            parse_money(text=text, currency=Currency[currency])
+    except MoneyError as problem:
+        yield str(problem)
+        return
+    if positive and number <= 0:
+        yield "must be greater than zero"
+
+
+def _date_faults(value: Any) -> Iterator[str]:
+    try:
+        date(value.year, value.month, value.day)
+    except ValueError:
+        yield "must be a real date"
+
+
+def _timestamp_faults(value: Any) -> Iterator[str]:
+    if value.seconds not in _SECONDS_OF_YEARS_1_TO_9999 or value.nanos not in _NANOS_OF_A_SECOND:
+        yield "must be a time from the year 1 to 9999"
+
+
+def _no_faults(_value: Any, _owner: Message) -> Iterable[str]:
+    return ()
+
+
+def _present_values(message: Message, field: FieldDescriptor) -> Sequence[Any]:
+    if not field.is_repeated and field.has_presence and not message.HasField(field.name):
+        return ()
+    value = getattr(message, field.name)
+    if field.is_repeated:
+        return value  # type: ignore[no-any-return] # a repeated container has no static type
+    return (value,) if field.has_presence or value else ()

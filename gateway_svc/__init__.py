@@ -1,0 +1,1 @@
+"""Premium inquiry, payment confirmation, events; owns the one database."""

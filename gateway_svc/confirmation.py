@@ -1,0 +1,99 @@
+"""The order of steps of every confirmation: book, check, decide, record, answer.
+
+On the bill channel nobody is asked, so all steps share one transaction; a refused notice
+still leaves its row. The answer leaves only after the commit.
+"""
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+
+import structlog
+
+from chassis.database import Database
+from chassis.outbox import append
+from gateway_svc.events import EVENTS_PER_SETTLEMENT, events_of
+from gateway_svc.payment import Decision, Notice
+from gateway_svc.rows import Overtaken
+from gateway_svc.store import load_book, record_decisions
+from gateway_svc.tables import outbox
+
+_ATTEMPTS = 3  # another process may land the same natural key between our read and our write
+
+_log = structlog.get_logger()
+
+
+class Confirmation:
+    """Decides notices and records what they come to, a batch in one transaction."""
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        topics: dict[str, str],
+        clock: Callable[[], datetime],
+        new_id: Callable[[], str],
+        committed: Callable[[], None],
+    ) -> None:
+        self._database = database
+        self._topics = topics
+        self._clock = clock
+        self._new_id = new_id
+        self._committed = committed
+
+    async def record(self, notices: Sequence[Notice]) -> list[Decision]:
+        """Return the decision on each notice, after everything it changes is on disk.
+
+        :raises DatabaseUnavailable: nothing of the batch was recorded.
+        :raises Overtaken: other writers were faster three times; nothing was recorded.
+        """
+        for attempt in range(1, _ATTEMPTS + 1):
+            try:
+                decisions = await self._record_once(notices)
+            except Overtaken:
+                if attempt == _ATTEMPTS:
+                    raise
+                _log.info("confirmation_overtaken", attempt=attempt)
+            else:
+                break
+        self._committed()
+        for decision in decisions:
+            _report(decision)
+        return decisions
+
+    async def _record_once(self, notices: Sequence[Notice]) -> list[Decision]:
+        now = self._clock()
+        async with self._database.transaction() as connection:
+            book = await load_book(connection=connection, notices=notices)
+            decisions = [book.decide(notice) for notice in notices]
+            fresh = [decision for decision in decisions if not decision.replayed]
+            await record_decisions(
+                connection=connection,
+                decisions=fresh,
+                at=now,
+                events_per_settlement=EVENTS_PER_SETTLEMENT,
+            )
+            events = [
+                event
+                for decision in fresh
+                for event in events_of(
+                    decision=decision, topics=self._topics, at=now, new_id=self._new_id
+                )
+            ]
+            await append(connection=connection, table=outbox, events=events, at=now)
+        return decisions
+
+
+def _report(decision: Decision) -> None:
+    """Say what needs a person or is odd; what went well is counted, not told."""
+    notice = decision.notice
+    if decision.replayed or not (decision.hold or decision.flags):
+        return
+    _log.warning(
+        "notice_held" if decision.hold else "notice_flagged",
+        bank=notice.bank_code,
+        transaction_id=notice.transaction_id,
+        bill_id=notice.bill_id,
+        hold=decision.hold,
+        flags=decision.flags,
+        notice_request_id=notice.request_id,
+    )

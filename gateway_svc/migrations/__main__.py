@@ -1,0 +1,33 @@
+"""Brings the schema to the newest revision: `python -m gateway_svc.migrations`."""
+
+import asyncio
+import os
+import sys
+
+from chassis.database import Database, DatabaseUnavailable
+from chassis.settings import SettingError, own_variables
+from gateway_svc.migrations import upgrade
+from gateway_svc.settings import read_settings
+
+
+async def _migrate(url: str) -> None:
+    database = Database(url=url)
+    try:
+        await upgrade(database=database)
+    finally:
+        await database.close()
+
+
+def main() -> int:
+    """Migrate the database of this environment; return the exit code."""
+    try:
+        settings = read_settings(variables=own_variables(), environ=os.environ)
+        asyncio.run(_migrate(settings.database_url))
+    except (SettingError, DatabaseUnavailable) as problem:
+        print(f"migrations: {problem}", file=sys.stderr)  # noqa: T201 - a command's answer
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,138 @@
+"""Rows of the tables <-> the words of a payment, and the SQL both halves of the store use."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Row, Table, select
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from chassis.money import Currency, Money
+from gateway_svc.payment import (
+    Answer,
+    Bill,
+    BillState,
+    Confirmed,
+    KnownNotice,
+    Obligation,
+    Refusal,
+)
+from gateway_svc.tables import applications, bill_numbers, obligations
+
+
+class Overtaken(Exception):
+    """Another writer was faster: what was read no longer holds, and nothing is recorded."""
+
+
+def insert_for(*, connection: AsyncConnection, table: Table) -> Any:
+    """Return the INSERT of the connection's engine: the one that knows ON CONFLICT."""
+    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    return dialect.insert(table)
+
+
+async def lock_obligations(
+    *, connection: AsyncConnection, ids: Iterable[int]
+) -> dict[int, Obligation]:
+    """Return the obligations `ids`, locked in the order of their ids, with what is paid."""
+    ordered = sorted(set(ids))
+    if not ordered:
+        return {}
+    rows = (
+        await connection.execute(
+            select(obligations)
+            .where(obligations.c.id.in_(ordered))
+            .order_by(obligations.c.id)
+            .with_for_update()
+        )
+    ).all()
+    # A statement of its own, after the lock: it sees what the lock's last holder committed.
+    paid = set(
+        (
+            await connection.execute(
+                select(applications.c.obligation_id).where(
+                    applications.c.obligation_id.in_(ordered)
+                )
+            )
+        ).scalars()
+    )
+    return {row.id: obligation_from(row, paid=row.id in paid) for row in rows}
+
+
+async def numbers_of(
+    *, connection: AsyncConnection, bill_ids: Sequence[int]
+) -> Mapping[int, frozenset[str]]:
+    """Return the numbers that each bill was asked for by."""
+    found: dict[int, set[str]] = {}
+    rows = await connection.execute(
+        select(bill_numbers).where(bill_numbers.c.bill_id.in_(bill_ids))
+    )
+    for row in rows:
+        found.setdefault(row.bill_id, set()).add(row.number)
+    return {bill_id: frozenset(numbers) for bill_id, numbers in found.items()}
+
+
+def obligation_from(row: Row[Any], *, paid: bool) -> Obligation:
+    """Return the obligation that `row` holds."""
+    return Obligation(
+        obligation_id=row.id,
+        policy_number=row.policy_number,
+        due_on=row.due_on,
+        currency=Currency(row.currency),
+        event_sequence=row.event_sequence,
+        paid=paid,
+    )
+
+
+def bill_from(row: Row[Any], *, numbers: frozenset[str] = frozenset()) -> Bill:
+    """Return the bill that `row` holds."""
+    return Bill(
+        bill_id=row.id,
+        bank_code=row.bank_code,
+        obligation_id=row.obligation_id,
+        money=money_from(row),
+        payer=row.payer,
+        state=BillState(row.state),
+        looked_up_at=row.looked_up_at,
+        created_at=row.created_at,
+        numbers=numbers,
+    )
+
+
+def known_notice_from(row: Row[Any]) -> KnownNotice:
+    """Return what is known of the notice that `row` holds."""
+    return KnownNotice(
+        content=(row.bill_id, row.policy_number, money_from(row)), answer=parse_answer(row.answer)
+    )
+
+
+def money_from(row: Row[Any]) -> Money:
+    """Return the amount of `row`."""
+    return Money(hundredths=row.amount_hundredths, currency=Currency(row.currency))
+
+
+def amount_columns(money: Money) -> dict[str, Any]:
+    """Return `money` as the two columns it is stored in."""
+    return {"amount_hundredths": money.hundredths, "currency": money.currency.value}
+
+
+def answer_text(answer: Answer) -> str:
+    """Return `answer` as it is kept beside its notice."""
+    if isinstance(answer, Confirmed):
+        kept: dict[str, Any] = {
+            "transaction_id": answer.transaction_id,
+            "bill_id": answer.bill_id,
+        }
+    else:
+        kept = {
+            "reason": answer.reason,
+            "message": answer.message,
+            "details": answer.details,
+        }
+    return json.dumps(kept, ensure_ascii=False, separators=(",", ":"))
+
+
+def parse_answer(text: str) -> Answer:
+    """Return the answer that `answer_text` wrote."""
+    kept = json.loads(text)
+    return Refusal(**kept) if "reason" in kept else Confirmed(**kept)

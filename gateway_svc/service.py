@@ -1,0 +1,177 @@
+"""The composition root of the gateway: the one place that names concrete parts."""
+
+import asyncio
+import random
+import uuid
+from collections.abc import Callable
+from datetime import datetime
+
+import structlog
+from google.protobuf import descriptor_pool
+from payments.errors.v1 import errors_pb2
+from payments.gateway.v1 import gateway_service_pb2, gateway_service_pb2_grpc
+
+from chassis.auth import Authenticator, read_keys
+from chassis.database import Database, DatabaseUnavailable
+from chassis.errors import Reasons, ServiceError
+from chassis.group_commit import GroupCommit, QueueFull, WriterFailed
+from chassis.http_client import HttpClient
+from chassis.publisher import publisher_from_url
+from chassis.relay import Relay
+from chassis.rpc import CallInterceptor, Server, utc_now
+from chassis.settings import Address
+from gateway_svc.confirmation import Confirmation
+from gateway_svc.events import payment_topics
+from gateway_svc.inquiry import LookupRecorder
+from gateway_svc.migrations import require_newest, upgrade
+from gateway_svc.policies import IntegrationService
+from gateway_svc.rows import Overtaken
+from gateway_svc.servicer import GatewayServicer
+from gateway_svc.settings import GatewaySettings
+from gateway_svc.tables import outbox
+
+_DOMAIN = "payments"
+_SERVICE = gateway_service_pb2.DESCRIPTOR.services_by_name["GatewayService"]
+_PROBE_INTERVAL_S = 2.0
+
+_log = structlog.get_logger()
+
+
+class GatewayProcess:
+    """The gateway's parts, wired; `start` runs them and `stop` drains them."""
+
+    def __init__(
+        self,
+        *,
+        settings: GatewaySettings,
+        clock: Callable[[], datetime] = utc_now,
+        new_id: Callable[[], str] = lambda: str(uuid.uuid4()),
+    ) -> None:
+        """Wire the parts; nothing is opened yet.
+
+        :raises KeysUnreadable: the key file cannot be used.
+        """
+        self._settings = settings
+        self.database = Database(url=settings.database_url)
+        self._http = HttpClient(connections=50)
+        self._publisher = publisher_from_url(
+            url=settings.events_url, var_dir=settings.var_dir, options=settings.kafka
+        )
+        self.relay = Relay(
+            database=self.database,
+            table=outbox,
+            publisher=self._publisher,
+            clock=clock,
+            random=random.random,
+        )
+        confirmation = Confirmation(
+            database=self.database,
+            topics=payment_topics(prefix=settings.topic_prefix),
+            clock=clock,
+            new_id=new_id,
+            committed=self.relay.nudge,
+        )
+        self._notices = GroupCommit(record=confirmation.record)
+        self._lookups = GroupCommit(
+            record=LookupRecorder(database=self.database, clock=clock).record
+        )
+        self._server = Server(
+            listen=settings.listen,
+            interceptor=CallInterceptor(
+                pool=descriptor_pool.Default(),
+                services=[_SERVICE],
+                reasons=Reasons(
+                    pool=descriptor_pool.Default(),
+                    enum=errors_pb2.DESCRIPTOR.enum_types_by_name["ErrorReason"],
+                ),
+                domain=_DOMAIN,
+                authenticator=Authenticator(
+                    keys=read_keys(settings.jwt_keys_file),
+                    issuer=settings.jwt_issuer,
+                    audience=settings.jwt_audience,
+                ),
+                clock=clock,
+                budget_s=settings.budget_s,
+                translate=unavailable,
+            ),
+            services=[_SERVICE],
+            with_reflection=not settings.production,
+        )
+        gateway_service_pb2_grpc.add_GatewayServiceServicer_to_server(
+            GatewayServicer(
+                banks=dict(settings.banks),
+                policies=IntegrationService(
+                    base_url=settings.integration_url,
+                    send=self._http.send,
+                    timeout_s=settings.integration_timeout_s,
+                ),
+                database=self.database,
+                lookups=self._lookups,
+                notices=self._notices,
+                clock=clock,
+            ),
+            self._server.grpc_server,
+        )
+        self._stopping = asyncio.Event()
+        self._loops: list[asyncio.Task[None]] = []
+
+    async def start(self) -> Address:
+        """Make the schema ready, listen and serve; return the real address.
+
+        :raises DatabaseUnavailable: the database cannot be reached.
+        :raises SchemaBehind: in production, where migrating is a step of its own.
+        :raises OSError: the address is taken.
+        """
+        if self._settings.production:
+            await require_newest(database=self.database)
+        else:
+            await upgrade(database=self.database)
+        self._notices.start()
+        self._lookups.start()
+        address = await self._server.start()
+        self._loops = [
+            asyncio.create_task(self.relay.run(self._stopping), name="relay"),
+            asyncio.create_task(self._watch_database(), name="health"),
+        ]
+        return address
+
+    async def probe_once(self) -> bool:
+        """Tell health whether the database answers, and return it."""
+        try:
+            await self.database.ping()
+        except DatabaseUnavailable as problem:
+            _log.warning("database_unavailable", why=str(problem))
+            await self._server.set_serving(serving=False)
+            return False
+        await self._server.set_serving(serving=True)
+        return True
+
+    async def stop(self) -> None:
+        """Say "not ready", finish what was accepted, publish what is committed, close."""
+        self._stopping.set()
+        await self._server.drain(grace_s=self._settings.drain_s)
+        await self._notices.stop()
+        await self._lookups.stop()
+        await asyncio.gather(*self._loops, return_exceptions=True)
+        await self._publisher.close()
+        await self._http.close()
+        await self.database.close()
+
+    async def _watch_database(self) -> None:
+        while not self._stopping.is_set():
+            await self.probe_once()
+            try:
+                await asyncio.wait_for(self._stopping.wait(), _PROBE_INTERVAL_S)
+            except TimeoutError:
+                continue
+
+
+def unavailable(problem: Exception) -> ServiceError | None:
+    """Return "try again" for trouble of our own ports, None for anything else."""
+    if isinstance(problem, DatabaseUnavailable | QueueFull | WriterFailed | Overtaken):
+        return ServiceError(
+            reason="SERVER_UNAVAILABLE",
+            message="The service cannot record anything now",
+            retry_after_s=2,
+        )
+    return None

@@ -1,0 +1,308 @@
+"""The database's side of a confirmation: load what a batch is about, record what it came to.
+
+Every function works on a set inside the caller's transaction and decides nothing.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import and_, or_, select, tuple_, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from chassis.money import Money
+from gateway_svc.law import Book
+from gateway_svc.payment import (
+    Bill,
+    BillStanding,
+    BillState,
+    Channel,
+    Decision,
+    Notice,
+    PaymentState,
+    Settlement,
+)
+from gateway_svc.rows import (
+    Overtaken,
+    amount_columns,
+    answer_text,
+    bill_from,
+    insert_for,
+    known_notice_from,
+    lock_obligations,
+    money_from,
+    numbers_of,
+    obligation_from,
+)
+from gateway_svc.tables import applications, bills, notices, obligations, payments
+
+_Content = tuple[str, str, int, str, Money]
+
+
+async def load_book(*, connection: AsyncConnection, notices: Sequence[Notice]) -> Book:
+    """Return all that deciding `notices` needs, their obligations locked."""
+    claimed = sorted({notice.bill_id for notice in notices})
+    concerned = (
+        await connection.execute(select(bills.c.obligation_id).where(bills.c.id.in_(claimed)))
+    ).scalars()
+    locked = await lock_obligations(connection=connection, ids=concerned)
+    rows = (
+        await connection.execute(
+            select(bills).where(
+                or_(
+                    bills.c.id.in_(claimed),
+                    and_(bills.c.obligation_id.in_(locked), bills.c.state == BillState.OPEN),
+                )
+            )
+        )
+    ).all()
+    numbers = await numbers_of(connection=connection, bill_ids=[row.id for row in rows])
+    book = Book(
+        obligations=locked,
+        bills={row.id: bill_from(row, numbers=numbers.get(row.id, frozenset())) for row in rows},
+    )
+    await _load_known(connection=connection, book=book, sought=notices)
+    return book
+
+
+async def _load_known(*, connection: AsyncConnection, book: Book, sought: Sequence[Notice]) -> None:
+    keys = sorted({notice.key for notice in sought})
+    rows = await connection.execute(
+        select(notices).where(
+            notices.c.channel == Channel.BILL,
+            tuple_(notices.c.bank_code, notices.c.natural_key).in_(keys),
+        )
+    )
+    for row in rows:
+        book.known.setdefault((row.bank_code, row.natural_key), []).append(known_notice_from(row))
+
+
+async def record_decisions(
+    *,
+    connection: AsyncConnection,
+    decisions: Sequence[Decision],
+    at: datetime,
+    events_per_settlement: int,
+) -> None:
+    """Record the notices of `decisions` and all that they settle.
+
+    :raises Overtaken: a notice, payment or application of another writer landed first, or a
+        bill is no longer open; the caller's transaction must be rolled back.
+    """
+    if not decisions:
+        return
+    notice_ids = await _insert_notices(connection, decisions, at)
+    settled = [
+        (decision, decision.settlement)
+        for decision in sorted(decisions, key=lambda one: one.notice.key)
+        if decision.settlement is not None
+    ]
+    if not settled:
+        return
+    payment_ids = await _insert_payments(connection, settled, notice_ids, at)
+    await _insert_applications(connection, settled, notice_ids, payment_ids, at)
+    await _leave_open(
+        connection,
+        [one.bill for _, one in settled if one.bill.state is BillState.OPEN],
+        BillState.PAID,
+        "payment applied",
+        at,
+    )
+    await _leave_open(
+        connection,
+        [bill for _, one in settled for bill in one.closed],
+        BillState.CLOSED,
+        "obligation paid through another bill",
+        at,
+    )
+    await connection.execute(
+        update(obligations)
+        .where(obligations.c.id.in_([one.obligation.obligation_id for _, one in settled]))
+        .values(event_sequence=obligations.c.event_sequence + events_per_settlement)
+    )
+
+
+async def _insert_notices(
+    connection: AsyncConnection, decisions: Sequence[Decision], at: datetime
+) -> dict[_Content, int]:
+    # In the order of the natural keys, so that two writers never wait for each other.
+    ordered = sorted(decisions, key=lambda one: (one.notice.key, one.contradicts))
+    landed = (
+        await connection.execute(
+            insert_for(connection=connection, table=notices)
+            .values([_notice_columns(decision, at) for decision in ordered])
+            .on_conflict_do_nothing()
+            .returning(
+                notices.c.id,
+                notices.c.bank_code,
+                notices.c.natural_key,
+                notices.c.bill_id,
+                notices.c.policy_number,
+                notices.c.amount_hundredths,
+                notices.c.currency,
+            )
+        )
+    ).all()
+    _all_landed(landed, ordered)
+    return {
+        (row.bank_code, row.natural_key, row.bill_id, row.policy_number, money_from(row)): row.id
+        for row in landed
+    }
+
+
+async def _insert_payments(
+    connection: AsyncConnection,
+    settled: Sequence[tuple[Decision, Settlement]],
+    notice_ids: dict[_Content, int],
+    at: datetime,
+) -> dict[int, int]:
+    landed = (
+        await connection.execute(
+            insert_for(connection=connection, table=payments)
+            .values(
+                [
+                    {
+                        "bank_code": decision.notice.bank_code,
+                        "transaction_id": decision.notice.transaction_id,
+                        "channel": Channel.BILL,
+                        "notice_id": notice_ids[_content(decision.notice)],
+                        "bill_id": settlement.bill.bill_id,
+                        "obligation_id": settlement.obligation.obligation_id,
+                        **amount_columns(decision.notice.money),
+                        "paid_at": decision.notice.paid_at,
+                        "recorded_at": at,
+                        "assurance": "BANK_NOTICE",
+                        "state": PaymentState.APPLIED,
+                        "state_at": at,
+                        "state_cause": "late bill notice" if settlement.late else "bill notice",
+                    }
+                    for decision, settlement in settled
+                ]
+            )
+            .on_conflict_do_nothing()
+            .returning(payments.c.id, payments.c.notice_id)
+        )
+    ).all()
+    _all_landed(landed, settled)
+    return {row.notice_id: row.id for row in landed}
+
+
+async def _insert_applications(
+    connection: AsyncConnection,
+    settled: Sequence[tuple[Decision, Settlement]],
+    notice_ids: dict[_Content, int],
+    payment_ids: dict[int, int],
+    at: datetime,
+) -> None:
+    landed = (
+        await connection.execute(
+            insert_for(connection=connection, table=applications)
+            .values(
+                [
+                    {
+                        "obligation_id": settlement.obligation.obligation_id,
+                        "payment_id": payment_ids[notice_ids[_content(decision.notice)]],
+                        "applied_at": at,
+                    }
+                    for decision, settlement in settled
+                ]
+            )
+            .on_conflict_do_nothing()
+            .returning(applications.c.obligation_id)
+        )
+    ).all()
+    _all_landed(landed, settled)
+
+
+async def _leave_open(
+    connection: AsyncConnection,
+    leaving: Sequence[Bill],
+    state: BillState,
+    cause: str,
+    at: datetime,
+) -> None:
+    """Move bills from OPEN to `state`, all of them or none."""
+    if not leaving:
+        return
+    changed = (
+        await connection.execute(
+            update(bills)
+            .where(
+                bills.c.id.in_([bill.bill_id for bill in leaving]),
+                bills.c.state == BillState.OPEN,
+            )
+            .values(state=state, state_at=at, state_cause=cause)
+            .returning(bills.c.id)
+        )
+    ).all()
+    _all_landed(changed, leaving)
+
+
+async def find_standing(
+    *, connection: AsyncConnection, bank_code: str, bill_id: int
+) -> BillStanding | None:
+    """Return how the bill stands at this bank, or None where there is no such bill."""
+    bill_row = (
+        await connection.execute(
+            select(bills).where(bills.c.id == bill_id, bills.c.bank_code == bank_code)
+        )
+    ).one_or_none()
+    if bill_row is None:
+        return None
+    obligation_row = (
+        await connection.execute(
+            select(obligations).where(obligations.c.id == bill_row.obligation_id)
+        )
+    ).one()
+    paying = (
+        await connection.execute(
+            select(payments.c.transaction_id).where(
+                payments.c.bill_id == bill_id, payments.c.state == PaymentState.APPLIED
+            )
+        )
+    ).scalar_one_or_none()
+    return BillStanding(
+        bill=bill_from(bill_row),
+        obligation=obligation_from(obligation_row, paid=paying is not None),
+        transaction_id=paying,
+    )
+
+
+def _notice_columns(decision: Decision, at: datetime) -> dict[str, Any]:
+    notice = decision.notice
+    return {
+        "bank_code": notice.bank_code,
+        "channel": Channel.BILL,
+        "natural_key": notice.transaction_id,
+        "contradicts": decision.contradicts,
+        "bill_id": notice.bill_id,
+        "policy_number": notice.policy_number,
+        **amount_columns(notice.money),
+        "payer": notice.payer,
+        "paid_at": notice.paid_at,
+        "received_at": notice.received_at,
+        "body_digest": notice.body_digest,
+        "subject": notice.subject,
+        "request_id": notice.request_id,
+        "answer": answer_text(decision.answer),
+        "hold": decision.hold,
+        "flags": " ".join(decision.flags),
+        "state": decision.state,
+        "state_at": at,
+        "state_cause": decision.hold or "decided",
+    }
+
+
+def _content(notice: Notice) -> _Content:
+    return (
+        notice.bank_code,
+        notice.transaction_id,
+        notice.bill_id,
+        notice.policy_number,
+        notice.money,
+    )
+
+
+def _all_landed(landed: Sequence[Any], meant: Sequence[Any]) -> None:
+    if len(landed) != len(meant):
+        raise Overtaken

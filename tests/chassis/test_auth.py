@@ -1,0 +1,157 @@
+"""A token is believed only if a key of ours signed it, for us, now.
+
+| token                                                    | believed |
+|----------------------------------------------------------|----------|
+| signed by a live key, either of two during a rotation    | yes      |
+| expired, from the future, other issuer or audience       | no       |
+| a required claim missing or of a wrong type              | no       |
+| unknown kid, other key, `none`, HMAC with the public key | no       |
+"""
+
+import base64
+import hmac
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import jwt
+import pytest
+from cryptography.hazmat.primitives import serialization
+
+from chassis.auth import Authenticator, KeysUnreadable, TokenRefused, bearer_token, read_keys
+from tests.support.tokens import AUDIENCE, ISSUER, SigningKey, write_jwks
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+OLD, NEW, STRANGER = (SigningKey(key_id=name) for name in ("old", "new", "stranger"))
+
+
+@pytest.fixture
+def authenticator(tmp_path: Path) -> Authenticator:
+    keys = read_keys(write_jwks(tmp_path / "jwks.json", OLD, NEW))
+    return Authenticator(keys=keys, issuer=ISSUER, audience=AUDIENCE)
+
+
+@pytest.mark.parametrize("key", [OLD, NEW])
+def test_a_token_of_either_live_key_names_its_caller(
+    authenticator: Authenticator, key: SigningKey
+) -> None:
+    caller = authenticator.authenticate(token=key.token(now=NOW), now=NOW)
+    assert caller.subject == "tester"
+    assert caller.scopes == {"payments:inquire", "payments:confirm"}
+    assert caller.bank == "AMK"
+
+
+def test_a_token_of_no_bank_is_bound_to_none(authenticator: Authenticator) -> None:
+    assert authenticator.authenticate(token=NEW.token(now=NOW, bank=None), now=NOW).bank is None
+
+
+@pytest.mark.parametrize(
+    "claims",
+    [
+        {"iss": "someone-else"},
+        {"aud": "someone-else"},
+        {"iss": None},
+        {"aud": None},
+        {"sub": None},
+        {"sub": ""},
+        {"sub": 7},
+        {"exp": None},
+        {"iat": None},
+        {"exp": "soon"},
+        {"exp": 1.5},
+        {"exp": True},
+        {"exp": int((NOW - timedelta(minutes=1)).timestamp())},
+        {"iat": int((NOW + timedelta(minutes=5)).timestamp())},
+        {"nbf": int((NOW + timedelta(minutes=5)).timestamp())},
+        {"scope": ["payments:confirm"]},
+        {"bank": 7},
+        {"bank": ""},
+    ],
+)
+def test_a_token_with_a_wrong_claim_is_refused(
+    authenticator: Authenticator, claims: dict[str, Any]
+) -> None:
+    with pytest.raises(TokenRefused):
+        authenticator.authenticate(token=NEW.token(now=NOW, **claims), now=NOW)
+
+
+def test_a_token_expires_by_the_clock_it_is_given(authenticator: Authenticator) -> None:
+    token = NEW.token(now=NOW)
+    authenticator.authenticate(token=token, now=NOW + timedelta(minutes=59))
+    with pytest.raises(TokenRefused, match="expired"):
+        authenticator.authenticate(token=token, now=NOW + timedelta(minutes=61))
+
+
+def _signed_by_public_key(claims: dict[str, object], public: bytes) -> str:
+    """Return the old confusion, a public key taken for a secret, which PyJWT refuses to make."""
+    head = base64.urlsafe_b64encode(b'{"alg":"HS256","kid":"new"}').rstrip(b"=")
+    body = base64.urlsafe_b64encode(json.dumps(claims).encode()).rstrip(b"=")
+    signature = hmac.digest(public, head + b"." + body, "sha256")
+    return b".".join([head, body, base64.urlsafe_b64encode(signature).rstrip(b"=")]).decode()
+
+
+def _forged() -> list[str]:
+    impostor = SigningKey(key_id="new")
+    public = NEW.private.public_key().public_bytes(
+        serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+    claims = jwt.decode(NEW.token(now=NOW), options={"verify_signature": False})
+    return [
+        STRANGER.token(now=NOW),
+        impostor.token(now=NOW),
+        jwt.encode(claims, "", algorithm="none", headers={"kid": "new"}),
+        _signed_by_public_key(claims, public),
+        jwt.encode(claims, NEW.private, algorithm="ES256"),
+        NEW.token(now=NOW)[:-4] + "AAAA",
+        "",
+        "a.b.c",
+        "ğ.ğ.ğ",
+        "." * 2000,
+    ]
+
+
+@pytest.mark.parametrize("token", _forged(), ids=range(10))
+def test_a_forged_token_is_refused_and_never_quoted(
+    authenticator: Authenticator, token: str
+) -> None:
+    with pytest.raises(TokenRefused) as refusal:
+        authenticator.authenticate(token=token, now=NOW)
+    assert len(token) < 10 or token not in str(refusal.value)
+
+
+@pytest.mark.parametrize("header", ["", "Bearer", "Bearer ", "Basic eDp5", "Token abc"])
+def test_a_header_without_a_bearer_token_is_refused(header: str) -> None:
+    with pytest.raises(TokenRefused):
+        bearer_token(header)
+
+
+@pytest.mark.parametrize("header", ["Bearer abc", "bearer abc", "BEARER  abc "])
+def test_the_bearer_scheme_is_read_in_any_case(header: str) -> None:
+    assert bearer_token(header) == "abc"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        "{}",
+        '{"keys":[]}',
+        '{"keys":[{"kty":"EC"}]}',
+        json.dumps({"keys": [OLD.jwk | {"alg": "none"}]}),
+        json.dumps({"keys": [OLD.jwk | {"d": "AAAA"}]}),
+        json.dumps({"keys": [{"kty": "oct", "k": "c2VjcmV0", "kid": "x", "alg": "HS256"}]}),
+        json.dumps({"keys": [OLD.jwk, OLD.jwk]}),
+    ],
+)
+def test_a_key_file_that_is_no_public_key_set_is_refused_by_name(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "jwks.json"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(KeysUnreadable, match=r"jwks\.json"):
+        read_keys(path)
+
+
+def test_a_missing_key_file_is_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(KeysUnreadable, match=r"nowhere\.json"):
+        read_keys(tmp_path / "nowhere.json")
