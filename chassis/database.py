@@ -146,7 +146,9 @@ class Database:
                 ),
                 **common,
             )
-            self._reader = self._writer.execution_options(**_READS_ONLY)
+            self._reader = self._writer.execution_options(
+                isolation_level="REPEATABLE READ", **_READS_ONLY
+            )
             self._engines = [self._writer]
         for engine in self._engines:
             event.listen(engine.sync_engine, "handle_error", self._on_error)

@@ -28,9 +28,9 @@ from chassis.field_rule import (
 )
 from chassis.money import Currency, MoneyError, parse_decimal, parse_money
 
-_CURRENCY_FIELD = "currency"
 __all__ = ["ContractFault", "FieldRule", "Rules"]
 
+_CURRENCY_FIELD = "currency"
 _FORBIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")  # C0, DEL, C1, lone surrogates
 _SECONDS_OF_YEARS_1_TO_9999 = range(-62_135_596_800, 253_402_300_800)
 _NANOS_OF_A_SECOND = range(1_000_000_000)
@@ -169,6 +169,8 @@ def _text_faults(text: str, rule: FieldRule) -> Iterator[str]:
 def _length_text(rule: FieldRule) -> str:
     if not rule.max_length:
         return f"must have at least {rule.min_length} characters"
+    if not rule.min_length:
+        return f"must have at most {rule.max_length} characters"
     if rule.min_length == rule.max_length:
         return f"must have {rule.max_length} characters"
     return f"must have {rule.min_length} to {rule.max_length} characters"

@@ -16,7 +16,7 @@ from chassis.database import Database, DatabaseUnavailable
 from chassis.errors import Reasons, ServiceError
 from chassis.group_commit import GroupCommit, QueueFull, WriterFailed
 from chassis.http_client import HttpClient
-from chassis.publisher import publisher_from_url
+from chassis.publisher import Publisher, publisher_from_url
 from chassis.relay import Relay
 from chassis.rpc import CallInterceptor, Server, utc_now
 from chassis.settings import Address
@@ -46,15 +46,16 @@ class GatewayProcess:
         settings: GatewaySettings,
         clock: Callable[[], datetime] = utc_now,
         new_id: Callable[[], str] = lambda: str(uuid.uuid4()),
+        publisher: Publisher | None = None,
     ) -> None:
-        """Wire the parts; nothing is opened yet.
+        """Wire the parts; nothing is opened yet. `publisher` replaces that of the settings.
 
         :raises KeysUnreadable: the key file cannot be used.
         """
         self._settings = settings
         self.database = Database(url=settings.database_url)
         self._http = HttpClient(connections=50)
-        self._publisher = publisher_from_url(
+        self._publisher = publisher or publisher_from_url(
             url=settings.events_url, var_dir=settings.var_dir, options=settings.kafka
         )
         self.relay = Relay(

@@ -1,6 +1,7 @@
 """Names and defaults of the gateway's variables, and what production refuses."""
 
 import hashlib
+import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ _DISCLOSED = frozenset(
         "a048310b4e5eede6d2723b0d11322c9ef92ffb6221067d16d2046e36f94725c4",
     }
 )
+_TOPIC_PREFIX = re.compile(r"[A-Za-z0-9._-]{1,100}", re.ASCII)
 _EXAMPLES = ("changeme", "change-me", "example", "secret", "password", "postgres")
 
 
@@ -66,7 +68,7 @@ def read_settings(*, variables: Variables, environ: Mapping[str, str]) -> Gatewa
         ),
         events_url=variables.url("EVENTS_URL", default="log://", schemes=("log", "kafka")),
         kafka=_kafka_options(variables),
-        topic_prefix=variables.text("TOPIC_PREFIX", default="dev"),
+        topic_prefix=_topic_prefix(variables),
         integration_url=variables.url(
             "INTEGRATION_URL",
             default=None if production else "http://127.0.0.1:8687",
@@ -85,6 +87,13 @@ def read_settings(*, variables: Variables, environ: Mapping[str, str]) -> Gatewa
     if production:
         _refuse_in_production(settings)
     return settings
+
+
+def _topic_prefix(variables: Variables) -> str:
+    prefix = variables.text("TOPIC_PREFIX", default="dev")
+    if not _TOPIC_PREFIX.fullmatch(prefix):
+        raise SettingError("TOPIC_PREFIX: must be 1 to 100 letters, digits, '.', '_' or '-'")
+    return prefix
 
 
 def _kafka_options(variables: Variables) -> KafkaOptions:

@@ -1,5 +1,6 @@
 """What the gateway knows of every bank, and how `banks.toml` says it."""
 
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,6 +9,8 @@ from typing import Any
 
 from chassis.money import Currency
 from chassis.settings import SettingError
+
+_CODE = re.compile(r"[A-Z0-9]{2,10}", re.ASCII)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +54,8 @@ def _enabled(code: str, table: Any) -> bool:
 
 
 def _bank(code: str, table: Mapping[str, Any]) -> Bank:
+    if not _CODE.fullmatch(code):
+        raise SettingError(f"BANKS_FILE: {code}: a bank's code is 2 to 10 of A-Z and 0-9")
     currencies = table.get("currencies")
     if not isinstance(currencies, list) or not currencies:
         raise SettingError(f"BANKS_FILE: {code}.currencies: must list USD, KHR or both")

@@ -18,6 +18,7 @@ from typing import Any
 import jwt
 import pytest
 from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 from chassis.auth import Authenticator, KeysUnreadable, TokenRefused, bearer_token, read_keys
 from tests.support.tokens import AUDIENCE, ISSUER, SigningKey, write_jwks
@@ -120,6 +121,22 @@ def test_a_forged_token_is_refused_and_never_quoted(
     assert len(token) < 10 or token not in str(refusal.value)
 
 
+def test_the_algorithm_is_pinned_by_the_key_and_not_by_the_token(tmp_path: Path) -> None:
+    private = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    entry = json.loads(jwt.algorithms.RSAAlgorithm.to_jwk(private.public_key()))
+    path = tmp_path / "jwks.json"
+    path.write_text(json.dumps({"keys": [entry | {"kid": "rsa", "alg": "RS256"}]}))
+    authenticator = Authenticator(keys=read_keys(path), issuer=ISSUER, audience=AUDIENCE)
+    claims = jwt.decode(NEW.token(now=NOW), options={"verify_signature": False})
+    for algorithm, believed in (("RS256", True), ("PS256", False)):
+        token = jwt.encode(claims, private, algorithm=algorithm, headers={"kid": "rsa"})
+        if believed:
+            assert authenticator.authenticate(token=token, now=NOW).subject == "tester"
+        else:
+            with pytest.raises(TokenRefused):
+                authenticator.authenticate(token=token, now=NOW)
+
+
 @pytest.mark.parametrize("header", ["", "Bearer", "Bearer ", "Basic eDp5", "Token abc"])
 def test_a_header_without_a_bearer_token_is_refused(header: str) -> None:
     with pytest.raises(TokenRefused):
@@ -140,7 +157,7 @@ def test_the_bearer_scheme_is_read_in_any_case(header: str) -> None:
         '{"keys":[]}',
         '{"keys":[{"kty":"EC"}]}',
         json.dumps({"keys": [OLD.jwk | {"alg": "none"}]}),
-        json.dumps({"keys": [OLD.jwk | {"d": "AAAA"}]}),
+        json.dumps({"keys": [OLD.jwk | {"d": OLD.private_number}]}),
         json.dumps({"keys": [{"kty": "oct", "k": "c2VjcmV0", "kid": "x", "alg": "HS256"}]}),
         json.dumps({"keys": [OLD.jwk, OLD.jwk]}),
     ],

@@ -1,6 +1,5 @@
 import asyncio
 import random
-import socket
 import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta, timezone
@@ -10,7 +9,6 @@ from sqlalchemy import Column, ForeignKey, Integer, MetaData, Table, insert, sel
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from chassis.database import COUNTED_ID, Database, DatabaseUnavailable, UtcDateTime
-from tests.support.postgres import PostgresNotRunnable, PostgresServer, start_postgres
 
 _REFUSED_URLS = {
     "another engine": "mysql+pymysql://app:hush@db/app",
@@ -108,6 +106,15 @@ async def test_reading_goes_on_while_another_writes(database: Database) -> None:
         await connection.execute(insert(_parent).values(id=1))
         assert await _ids(database) == []
     assert await _ids(database) == [1]
+
+
+async def test_reading_sees_one_state_whatever_is_committed_meanwhile(database: Database) -> None:
+    async with database.reading() as connection:
+        for number in range(2):
+            assert list(await connection.scalars(select(_parent.c.id))) == []
+            async with database.transaction() as other:
+                await other.execute(insert(_parent).values(id=number))
+    assert await _ids(database) == [0, 1]
 
 
 @pytest.mark.parametrize(("moment", "stored"), _MOMENTS)
@@ -233,75 +240,11 @@ async def test_sqlite_keeps_its_promises_on_every_connection(sqlite_url: str) ->
     await database.close()
 
 
-async def test_a_slow_statement_is_ended(postgres_url: str) -> None:
-    database = Database(url=postgres_url, statement_timeout_s=0.2)
-    with pytest.raises(DatabaseUnavailable, match="57014"):
-        async with database.transaction() as connection:
-            await connection.execute(text("SELECT pg_sleep(30)"))
+async def test_reading_leaves_no_mark_on_the_connection(postgres_url: str) -> None:
+    database = Database(url=postgres_url, pool_size=1)
     await database.ping()
+    async with database.transaction() as connection:
+        level = await connection.scalar(text("SHOW transaction_isolation"))
+        read_only = await connection.scalar(text("SHOW transaction_read_only"))
+    assert (level, read_only) == ("read committed", "off")
     await database.close()
-
-
-async def test_a_connection_the_server_dropped_is_unavailable_and_then_replaced(
-    postgres_url: str,
-) -> None:
-    database = Database(url=postgres_url)
-    other = Database(url=postgres_url)
-
-    async def work() -> None:
-        async with database.transaction() as connection:
-            process = await connection.scalar(text("SELECT pg_backend_pid()"))
-            async with other.transaction() as killer:
-                await killer.execute(text("SELECT pg_terminate_backend(:it)"), {"it": process})
-            await connection.execute(text("SELECT 1"))
-
-    with pytest.raises(DatabaseUnavailable):
-        await work()
-    await database.ping()
-    assert database.connections_in_use == 0
-    await database.close()
-    await other.close()
-
-
-async def test_nobody_listening_is_unavailable_and_the_text_holds_no_password() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    database = Database(url=f"postgresql+asyncpg://app:hush@127.0.0.1:{port}/app")
-    with pytest.raises(DatabaseUnavailable) as unavailable:
-        await asyncio.wait_for(database.ping(), timeout=5)
-    assert "hush" not in str(unavailable.value)
-    assert isinstance(unavailable.value.__cause__, OSError)
-    await database.close()
-
-
-async def test_a_server_that_never_answers_is_unavailable_within_its_timeout() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:  # takes connections, says nothing
-        port = listener.getsockname()[1]
-        database = Database(
-            url=f"postgresql+asyncpg://app@127.0.0.1:{port}/app", connect_timeout_s=0.3
-        )
-        began = time.monotonic()
-        with pytest.raises(DatabaseUnavailable):
-            await database.ping()
-        assert time.monotonic() - began < 2
-        await database.close()
-
-
-async def test_a_stopped_server_is_unavailable(postgres: PostgresServer) -> None:
-    assert postgres.version  # no cluster of its own where PostgreSQL cannot run at all
-    try:
-        own = await asyncio.to_thread(start_postgres)
-    except PostgresNotRunnable as reason:
-        pytest.skip(str(reason))
-    try:
-        database = Database(url=own.url(database="postgres"))
-        await database.ping()
-        await asyncio.to_thread(own.stop)
-        for _ in range(2):
-            began = time.monotonic()
-            with pytest.raises(DatabaseUnavailable):
-                await database.ping()
-            assert time.monotonic() - began < 5
-        await database.close()
-    finally:
-        await asyncio.to_thread(own.stop)

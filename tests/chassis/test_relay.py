@@ -1,5 +1,5 @@
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,59 +11,15 @@ from structlog.testing import capture_logs
 from chassis import outbox
 from chassis.database import Database, DatabaseUnavailable
 from chassis.outbox import Event, outbox_table
-from chassis.publisher import Delivery, LogPublisher, Outcome, Publisher, PublishFailed
+from chassis.publisher import LogPublisher, Publisher, PublishFailed
 from chassis.relay import Relay
+from tests.support.events import Clock, Listener
 
 _TABLE = outbox_table(MetaData())
 _START = datetime(2025, 11, 15, 8, 30, tzinfo=UTC)
 _DOWN = PublishFailed(error="down")
 _POISON = PublishFailed(error="never", poison=True)
 _PAUSES_S = [(1, 1), (2, 2), (3, 4), (4, 8), (6, 32), (7, 60), (50, 60)]
-
-
-class _Clock:
-    def __init__(self) -> None:
-        self.now = _START
-
-    def __call__(self) -> datetime:
-        return self.now
-
-    def forward(self, *, seconds: float) -> None:
-        self.now += timedelta(seconds=seconds)
-
-
-class _Listener:
-    """A publisher that keeps what it got, and fails the events it is told to."""
-
-    def __init__(self) -> None:
-        self.got: list[Event] = []
-        self.fails: dict[str, PublishFailed] = {}  # by event id
-        self.down: PublishFailed | Exception | None = None
-        self.while_publishing: Callable[[], None] = lambda: None
-
-    async def publish(self, events: Sequence[Event]) -> Sequence[Outcome]:
-        self.while_publishing()
-        if isinstance(self.down, Exception):
-            raise self.down
-        broken: set[str] = set()
-        outcomes: list[Outcome] = []
-        for event in events:
-            failure = self.down or self.fails.get(event.event_id)
-            if event.key in broken:
-                failure = _DOWN
-            if failure is not None:
-                broken.add(event.key)
-                outcomes.append(failure)
-            else:
-                self.got.append(event)
-                outcomes.append(Delivery(partition=0, offset=len(self.got)))
-        return outcomes
-
-    async def close(self) -> None: ...
-
-    @property
-    def ids(self) -> list[str]:
-        return [event.event_id for event in self.got]
 
 
 @pytest.fixture
@@ -76,16 +32,16 @@ async def database(database_url: str) -> AsyncIterator[Database]:
 
 
 @pytest.fixture
-def clock() -> _Clock:
-    return _Clock()
+def clock() -> Clock:
+    return Clock(now=_START)
 
 
 @pytest.fixture
-def listener() -> _Listener:
-    return _Listener()
+def listener() -> Listener:
+    return Listener()
 
 
-def _relay(database: Database, publisher: Publisher, clock: _Clock, *, most: int = 256) -> Relay:
+def _relay(database: Database, publisher: Publisher, clock: Clock, *, most: int = 256) -> Relay:
     return Relay(
         database=database,
         table=_TABLE,
@@ -137,7 +93,7 @@ async def _eventually(condition: Callable[[], bool]) -> None:
 
 
 async def test_everything_is_published_once_and_in_order(
-    database: Database, listener: _Listener, clock: _Clock
+    database: Database, listener: Listener, clock: Clock
 ) -> None:
     relay = _relay(database, listener, clock, most=2)
     await _append(database, "A1", "B1", "A2", "B2", "A3")
@@ -147,7 +103,7 @@ async def test_everything_is_published_once_and_in_order(
 
 
 async def test_no_connection_is_held_while_publishing(
-    database: Database, listener: _Listener, clock: _Clock
+    database: Database, listener: Listener, clock: Clock
 ) -> None:
     held: list[int] = []
     listener.while_publishing = lambda: held.append(database.connections_in_use)
@@ -157,7 +113,7 @@ async def test_no_connection_is_held_while_publishing(
 
 
 async def test_a_publisher_that_is_down_loses_nothing_and_keeps_the_order(
-    database: Database, listener: _Listener, clock: _Clock
+    database: Database, listener: Listener, clock: Clock
 ) -> None:
     relay = _relay(database, listener, clock, most=3)
     await _append(database, "A1", "B1", "A2")
@@ -178,7 +134,7 @@ async def test_a_publisher_that_is_down_loses_nothing_and_keeps_the_order(
 
 
 async def test_a_row_that_fails_holds_back_its_key_and_no_other(
-    database: Database, listener: _Listener, clock: _Clock
+    database: Database, listener: Listener, clock: Clock
 ) -> None:
     relay = _relay(database, listener, clock)
     await _append(database, "A1", "A2", "B1", "A3")
@@ -187,6 +143,9 @@ async def test_a_row_that_fails_holds_back_its_key_and_no_other(
     listener.fails.clear()
     assert await relay.run_once() == 0  # A2 waits for its time, and A3 behind it
     assert listener.ids == ["A1", "B1"]
+    async with database.reading() as connection:
+        attempts = list(await connection.scalars(select(_TABLE.c.attempts).order_by(_TABLE.c.id)))
+    assert attempts == [1, 1, 1, 0]
     clock.forward(seconds=1)
     assert await relay.run_once() == 2
     assert listener.ids == ["A1", "B1", "A2", "A3"]
@@ -194,7 +153,7 @@ async def test_a_row_that_fails_holds_back_its_key_and_no_other(
 
 @pytest.mark.parametrize(("failures", "pause_s"), _PAUSES_S)
 async def test_pauses_double_up_to_a_minute(
-    database: Database, listener: _Listener, clock: _Clock, failures: int, pause_s: int
+    database: Database, listener: Listener, clock: Clock, failures: int, pause_s: int
 ) -> None:
     relay = _relay(database, listener, clock)
     await _append(database, "A1")
@@ -209,7 +168,7 @@ async def test_pauses_double_up_to_a_minute(
 
 
 async def test_chance_takes_up_to_half_of_a_pause(
-    database: Database, listener: _Listener, clock: _Clock
+    database: Database, listener: Listener, clock: Clock
 ) -> None:
     relay = Relay(
         database=database, table=_TABLE, publisher=listener, clock=clock, random=lambda: 1.0
@@ -223,7 +182,7 @@ async def test_chance_takes_up_to_half_of_a_pause(
 
 
 async def test_a_publisher_that_breaks_is_trouble_and_not_the_end(
-    database: Database, listener: _Listener, clock: _Clock
+    database: Database, listener: Listener, clock: Clock
 ) -> None:
     relay = _relay(database, listener, clock)
     await _append(database, "A1")
@@ -235,7 +194,7 @@ async def test_a_publisher_that_breaks_is_trouble_and_not_the_end(
 
 
 async def test_poison_parks_its_key_on_every_topic_and_others_go_on(
-    database: Database, listener: _Listener, clock: _Clock
+    database: Database, listener: Listener, clock: Clock
 ) -> None:
     relay = _relay(database, listener, clock)
     await _append(database, "A1", "A2", "A3", "B1")
@@ -254,7 +213,7 @@ async def test_poison_parks_its_key_on_every_topic_and_others_go_on(
 
 
 async def test_a_crash_between_publishing_and_marking_repeats_equal_bytes(
-    database: Database, clock: _Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    database: Database, clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "events.jsonl"
     await _append(database, "A1", "B1")
@@ -274,7 +233,7 @@ async def test_a_crash_between_publishing_and_marking_repeats_equal_bytes(
 
 
 async def test_the_loop_publishes_what_a_nudge_tells_of(
-    database: Database, listener: _Listener, clock: _Clock
+    database: Database, listener: Listener, clock: Clock
 ) -> None:
     relay = _relay(database, listener, clock)  # would sleep for 30 s otherwise
     async with _running(relay):
@@ -287,7 +246,7 @@ async def test_the_loop_publishes_what_a_nudge_tells_of(
 
 
 async def test_the_loop_outlives_trouble_with_the_database(
-    database: Database, listener: _Listener, clock: _Clock, monkeypatch: pytest.MonkeyPatch
+    database: Database, listener: Listener, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     relay = Relay(
         database=database,
@@ -314,7 +273,7 @@ async def test_the_loop_outlives_trouble_with_the_database(
 
 
 async def test_a_nudge_does_not_shorten_the_pause_after_trouble(
-    database: Database, listener: _Listener, clock: _Clock
+    database: Database, listener: Listener, clock: Clock
 ) -> None:
     rounds: list[int] = []
     listener.while_publishing = lambda: rounds.append(1)

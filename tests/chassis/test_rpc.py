@@ -109,7 +109,7 @@ async def call(
     *,
     token: str | None = None,
     request: pb.GetPaymentRequest = GOOD,
-    timeout_s: float = 5,
+    timeout_s: float | None = 5,
     request_id: str = "",
 ) -> pb.GetPaymentResponse:
     headers = {"x-request-id": request_id} if request_id else {}
@@ -219,9 +219,17 @@ async def test_trouble_of_a_port_is_translated_by_the_service(tmp_path: Path) ->
     assert (code, error.retry_after_s) == (grpc.StatusCode.UNAVAILABLE, 2)
 
 
-@pytest.mark.parametrize(("timeout_s", "budget_s"), [(0.3, 5.0), (5.0, 0.3)])
+@pytest.mark.parametrize(
+    ("timeout_s", "budget_s", "codes"),
+    [
+        # The caller's own clock may be a moment faster than our answer.
+        (0.3, 30.0, {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED}),
+        (30.0, 0.3, {grpc.StatusCode.UNAVAILABLE}),
+        (None, 0.3, {grpc.StatusCode.UNAVAILABLE}),
+    ],
+)
 async def test_a_call_past_its_deadline_or_budget_is_answered_and_its_work_cancelled(
-    tmp_path: Path, timeout_s: float, budget_s: float
+    tmp_path: Path, timeout_s: float | None, budget_s: float, codes: set[grpc.StatusCode]
 ) -> None:
     cancelled = asyncio.Event()
 
@@ -235,7 +243,7 @@ async def test_a_call_past_its_deadline_or_budget_is_answered_and_its_work_cance
     async with serving(tmp_path, answer, budget_s=budget_s) as (_, channel):
         code, error = await refusal_of(channel, token=KEY.token(), timeout_s=timeout_s)
         await asyncio.wait_for(cancelled.wait(), 5)
-    assert code in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED}
+    assert code in codes
     assert error.reason == "SERVER_UNAVAILABLE"
 
 

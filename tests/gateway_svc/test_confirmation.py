@@ -18,6 +18,8 @@ import pytest
 from chassis.database import Database
 from chassis.money import Currency, Money
 from gateway_svc.payment import Confirmed, Decision, Hold, NoticeState, Refusal
+from gateway_svc.rows import Overtaken
+from gateway_svc.store import load_book, record_decisions
 from tests.support.ledger import START, Ledger, notice_for
 
 MISMATCHED = "PAYMENT_VERIFICATION_DATA_MISMATCHED"
@@ -293,6 +295,44 @@ async def test_one_batch_of_look_ups_is_answered_row_by_row(ledger: Ledger) -> N
         notice_for(bills[3], policy_number="P123456789")  # type: ignore[arg-type] # not None
     )
     assert isinstance(confirmed.answer, Confirmed)
+
+
+async def test_an_inquiry_waits_for_a_payment_under_way_and_then_nothing_is_due(
+    ledger: Ledger,
+) -> None:
+    """Without the lock it would make an open bill of an obligation that is being paid."""
+    bill = await ledger.bill()
+    notice = notice_for(bill)
+    async with ledger.database.transaction() as connection:
+        book = await load_book(connection=connection, notices=[notice])
+        inquiry = asyncio.create_task(ledger.is_due(amount="180.00"))
+        done, _ = await asyncio.wait([inquiry], timeout=0.3)
+        assert not done
+        await record_decisions(
+            connection=connection,
+            decisions=[book.decide(notice)],
+            at=START,
+            events_per_settlement=2,
+        )
+    assert not await inquiry
+    assert await ledger.rows("SELECT state FROM bills") == [("PAID",)]
+
+
+async def test_a_decision_made_on_what_no_longer_holds_is_overtaken(ledger: Ledger) -> None:
+    bill = await ledger.bill()
+    notice = notice_for(bill)
+    async with ledger.database.transaction() as connection:
+        stale = await load_book(connection=connection, notices=[notice])
+    await ledger.bill(amount="180.00")
+    with pytest.raises(Overtaken):
+        async with ledger.database.transaction() as connection:
+            await record_decisions(
+                connection=connection,
+                decisions=[stale.decide(notice)],
+                at=START,
+                events_per_settlement=2,
+            )
+    assert await ledger.counts("notices", "payments", "applications") == (0, 0, 0)
 
 
 async def test_paying_at_one_bank_closes_the_bill_at_the_other(ledger: Ledger) -> None:

@@ -137,11 +137,21 @@ def _runnable_binaries(*, folder: Path) -> Path:
     install = installs[-1].parent.parent
     folder.chmod(0o755)
     if os.geteuid() == 0 and not _reaches(install / "bin" / "initdb"):
-        copy = folder / "install"  # the virtual environment lies where only root may look
-        shutil.copytree(install, copy, symlinks=True)
-        install = copy
-    _run(install / "bin" / "postgres", "--version")
+        install = _copied(install=install, to=folder)
+    _run(install / "bin" / "initdb", "--version")
     return install / "bin"
+
+
+def _copied(*, install: Path, to: Path) -> Path:
+    """Copy the programs out of a virtual environment that only root may look into."""
+    package = install.parent
+    copy = to / package.name / install.name
+    shutil.copytree(install, copy, symlinks=True)
+    # The programs look for their libraries beside the package, relative to themselves.
+    libraries = package.with_name(f"{package.name}.libs")
+    if libraries.is_dir():
+        shutil.copytree(libraries, to / libraries.name, symlinks=True)
+    return copy
 
 
 def _reaches(program: Path) -> bool:

@@ -42,6 +42,11 @@ class SigningKey:
             "y": _number(numbers.y),
         }
 
+    @property
+    def private_number(self) -> str:
+        """The private half, as a JWK would spell it."""
+        return _number(self.private.private_numbers().private_value)
+
     def token(
         self,
         *,

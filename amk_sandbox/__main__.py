@@ -1,0 +1,5 @@
+"""`python -m amk_sandbox`."""
+
+from amk_sandbox.service import main
+
+main()

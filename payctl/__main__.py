@@ -1,0 +1,5 @@
+"""`python -m payctl`."""
+
+from payctl.main import main
+
+main()

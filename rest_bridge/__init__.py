@@ -1,0 +1,1 @@
+"""The public face: REST in, gRPC out, both read from the contracts."""

@@ -1,0 +1,228 @@
+"""JSON text <-> message, by each field's type and rule; strict in, exact out, never a float."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from json.encoder import encode_basestring
+from typing import Any
+
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.message import Message
+
+from chassis.errors import Violation
+from chassis.rules import ContractFault, Rules
+from rest_bridge.json_text import JsonConstant, JsonFault, JsonObject, parse_json, shown
+from rest_bridge.spelling import Misspelled, Spelling, spelling_of
+
+_HAS_NO_ZERO = frozenset(
+    {FieldDescriptor.TYPE_STRING, FieldDescriptor.TYPE_BYTES, FieldDescriptor.TYPE_ENUM}
+)
+
+
+@dataclass(kw_only=True)
+class Reading:
+    """What came to light while a request was read."""
+
+    ignores_unknown: bool
+    violations: list[Violation] = field(default_factory=list)
+    unplaced: list[Violation] = field(default_factory=list)  # told only if no field is at fault
+    ignored: int = 0
+
+    def report(self, name: str, description: str) -> None:
+        """Note that the field `name` breaks a rule."""
+        self.violations.append(Violation(field=name, description=description))
+
+    def meet_unknown(self, name: str, kind: str) -> None:
+        """Note a member or parameter that the contract does not have."""
+        if self.ignores_unknown:
+            self.ignored += 1
+        else:
+            self.report(name, f"is not a {kind} of this call")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Member:
+    """A field as REST sees it; without a spelling it is a message of members."""
+
+    field: FieldDescriptor
+    spelling: Spelling | None
+    omitted_if_empty: bool
+
+
+class Codec:
+    """Reads and writes messages; what a type needs is worked out once."""
+
+    def __init__(self, *, rules: Rules) -> None:
+        self._rules = rules
+        self._members: dict[str, Mapping[str, Member]] = {}
+
+    def compile_all(self, descriptors: Iterable[Descriptor]) -> None:
+        """Work out the members of `descriptors` and of all they hold.
+
+        :raises ContractFault: a member has no exact spelling in JSON.
+        """
+        waiting = list(descriptors)
+        while waiting:
+            descriptor = waiting.pop()
+            if descriptor.full_name not in self._members:
+                waiting.extend(
+                    one.field.message_type
+                    for one in self.members(descriptor).values()
+                    if one.spelling is None and one.field.message_type is not None
+                )
+
+    def members(self, descriptor: Descriptor) -> Mapping[str, Member]:
+        """Return the members of a type by their JSON names, in the order of the contract."""
+        found = self._members.get(descriptor.full_name)
+        if found is None:
+            found = {
+                one.json_name: self._member(one)
+                for one in descriptor.fields
+                if not self._rules.rule_of(one).received_body
+            }
+            self._members[descriptor.full_name] = found
+        return found
+
+    def read_json(
+        self,
+        *,
+        data: bytes,
+        message: Message,
+        prefix: str,
+        place: str,
+        besides: frozenset[str],
+        reading: Reading,
+    ) -> None:
+        """Fill `message` with the object that `data` writes.
+
+        Members are named `prefix` + JSON name, a fault of the whole is put on `place`;
+        fields named in `besides` come from elsewhere and are unknown here.
+        """
+        try:
+            text = parse_json(data=data)
+        except JsonFault as fault:
+            reading.report(place, str(fault))
+            return
+        if text.fault:
+            reading.unplaced.append(Violation(field=place, description=text.fault))
+        if isinstance(text.value, JsonObject):
+            self._read_object(text.value, message, prefix, besides, reading)
+        else:
+            reading.report(place, "must be a JSON object")
+
+    def set_text(
+        self, *, message: Message, member: Member, text: str, name: str, reading: Reading
+    ) -> None:
+        """Set a member from the text of a path part or a query parameter."""
+        if member.spelling is None:
+            reading.report(name, "must be a JSON object")
+            return
+        try:
+            _store(message, member.field, member.spelling.read_text(text))
+        except Misspelled as problem:
+            reading.report(name, str(problem))
+
+    def write(self, *, message: Message) -> str:
+        """Return `message` as compact JSON, members in the order of the contract.
+
+        Left out: unset messages and optional fields, and text, bytes and enums that are empty.
+
+        :raises ValueError: the message holds what JSON cannot say, such as a number that is none.
+        """
+        descriptor: Any = message.DESCRIPTOR
+        parts = []
+        for name, member in self.members(descriptor).items():
+            text = self._written(message, member)
+            if text is not None:
+                parts.append(f"{encode_basestring(name)}:{text}")
+        return f"{{{','.join(parts)}}}"
+
+    def _member(self, one: FieldDescriptor) -> Member:
+        choice = one.containing_oneof
+        if choice is not None and len(choice.fields) > 1:
+            raise ContractFault(f"{one.full_name}: unsupported type: JSON has no oneof")
+        return Member(
+            field=one,
+            spelling=spelling_of(field=one, rule=self._rules.rule_of(one)),
+            omitted_if_empty=not one.has_presence and one.type in _HAS_NO_ZERO,
+        )
+
+    def _read_object(
+        self,
+        value: JsonObject,
+        message: Message,
+        prefix: str,
+        besides: frozenset[str],
+        reading: Reading,
+    ) -> None:
+        descriptor: Any = message.DESCRIPTOR
+        members = self.members(descriptor)
+        for name in value.repeated:
+            reading.report(f"{prefix}{shown(name)}", "is given twice")
+        for name, one in value.members.items():
+            member = members.get(name)
+            if member is None or member.field.name in besides:
+                reading.meet_unknown(f"{prefix}{shown(name)}", "member")
+            elif one is not None:  # null is absent; a required field then says so itself
+                self._read_member(one, message, member, f"{prefix}{name}", reading)
+
+    def _read_member(
+        self, value: Any, message: Message, member: Member, name: str, reading: Reading
+    ) -> None:
+        if not member.field.is_repeated:
+            self._read_value(value, message, member, name, reading)
+        elif not isinstance(value, list):
+            reading.report(name, "must be a list")
+        else:
+            for index, one in enumerate(value):
+                self._read_value(one, message, member, f"{name}[{index}]", reading)
+
+    def _read_value(
+        self, value: Any, message: Message, member: Member, name: str, reading: Reading
+    ) -> None:
+        if isinstance(value, JsonConstant):
+            reading.report(name, f"must not be {value}")
+        elif member.spelling is not None:
+            try:
+                _store(message, member.field, member.spelling.read(value))
+            except Misspelled as problem:
+                reading.report(name, str(problem))
+        elif not isinstance(value, JsonObject):
+            reading.report(name, "must be an object")
+        else:
+            held = _held(message, member.field)
+            self._read_object(value, held, f"{name}.", frozenset(), reading)
+
+    def _written(self, message: Message, member: Member) -> str | None:
+        one = member.field
+        if one.has_presence and not message.HasField(one.name):
+            return None
+        value = getattr(message, one.name)
+        if one.is_repeated:
+            return f"[{','.join(self._written_value(item, member) for item in value)}]"
+        if member.omitted_if_empty and not value:
+            return None
+        return self._written_value(value, member)
+
+    def _written_value(self, value: Any, member: Member) -> str:
+        return (
+            self.write(message=value) if member.spelling is None else member.spelling.write(value)
+        )
+
+
+def _held(message: Message, one: FieldDescriptor) -> Message:
+    """Return the message that a field of `message` holds, from now on present."""
+    holder = getattr(message, one.name)
+    held: Message = holder.add() if one.is_repeated else holder
+    held.SetInParent()
+    return held
+
+
+def _store(message: Message, one: FieldDescriptor, value: Any) -> None:
+    if one.message_type is not None:
+        held = _held(message, one)
+        for name, part in value.items():
+            setattr(held, name, part)
+    elif one.is_repeated:
+        getattr(message, one.name).append(value)
+    else:
+        setattr(message, one.name, value)

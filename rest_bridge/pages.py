@@ -1,0 +1,145 @@
+"""The bridge's own pages: is it alive, is it ready, what can be called."""
+
+import importlib.util
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+
+from chassis.errors import ServiceError
+from rest_bridge.surface import Reply, Surface
+from rest_bridge.upstream import Upstream, is_serving
+
+_READY_WITHIN_S = 1.0
+_INITIALIZER = b"""\
+window.addEventListener("load", () => {
+  window.ui = SwaggerUIBundle({
+    url: "openapi.json",
+    dom_id: "#swagger-ui",
+    deepLinking: true,
+    persistAuthorization: false,
+    validatorUrl: null,
+  });
+});
+"""
+_PAGE = b"""\
+<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Payment gateway: the calls</title>
+<link rel="icon" type="image/png" href="docs/favicon-32x32.png">
+<link rel="stylesheet" href="docs/swagger-ui.css">
+</head>
+<body>
+<div id="swagger-ui"></div>
+<script src="docs/swagger-ui-bundle.js"></script>
+<script src="docs/initializer.js"></script>
+</body>
+</html>
+"""
+_PAGE_HEADERS: Mapping[str, str] = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
+    "img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+}
+_FILE_HEADERS: Mapping[str, str] = {"Cache-Control": "public, max-age=3600"}
+_PACKAGED = {
+    "swagger-ui.css": "text/css",
+    "swagger-ui-bundle.js": "text/javascript",
+    "favicon-32x32.png": "image/png",
+}
+
+Page = Callable[[], Awaitable[Reply]]
+PAGE_PATHS = (
+    "/",
+    "/livez",
+    "/readyz",
+    "/openapi.json",
+    "/docs",
+    "/docs/initializer.js",
+    *(f"/docs/{name}" for name in _PACKAGED),
+)
+
+
+class Pages:
+    """Answers for the paths that no contract names."""
+
+    def __init__(self, *, surface: Surface, upstream: Upstream, openapi: bytes) -> None:
+        self._surface = surface
+        self._upstream = upstream
+        self._openapi = openapi
+        self._folder = swagger_folder()
+        self.draining = False
+        self._pages: Mapping[str, Page] = {
+            "/": self._index,
+            "/livez": self._livez,
+            "/readyz": self._readyz,
+            "/openapi.json": self._document,
+            "/docs": self._docs,
+            "/docs/initializer.js": self._initializer,
+        }
+
+    def page(self, path: str) -> Page | None:
+        """Return what answers for `path`, or None if it is no page of ours."""
+        name = path.removeprefix("/docs/")
+        if name in _PACKAGED and path != name:
+            return lambda: self._packaged(name)
+        return self._pages.get(path)
+
+    async def _index(self) -> Reply:
+        return Reply(
+            status=307,
+            body=b'{"docs":"/docs","openapi":"/openapi.json"}',
+            headers={"Location": "docs"},
+        )
+
+    async def _livez(self) -> Reply:
+        return self._surface.success(data='{"alive":true}', metadata={})
+
+    async def _readyz(self) -> Reply:
+        states = dict(await self._upstream.readiness(timeout_s=_READY_WITHIN_S))
+        if self.draining:
+            states["bridge"] = "DRAINING"
+        if all(is_serving(state) for state in states.values()):
+            return self._surface.success(data='{"ready":true}', metadata={})
+        details = ", ".join(
+            f"{name}: {state}" for name, state in states.items() if not is_serving(state)
+        )
+        return self._surface.failure(
+            error=ServiceError(reason="SERVER_UNAVAILABLE", message="Not ready", details=details)
+        )
+
+    async def _document(self) -> Reply:
+        return Reply(status=200, body=self._openapi)
+
+    async def _docs(self) -> Reply:
+        return Reply(status=200, body=_PAGE, content_type="text/html", headers=_PAGE_HEADERS)
+
+    async def _initializer(self) -> Reply:
+        return Reply(status=200, body=_INITIALIZER, content_type="text/javascript")
+
+    async def _packaged(self, name: str) -> Reply:
+        # Read at need: the script alone is 1.5 MB that nobody wants in memory all day.
+        return Reply(
+            status=200,
+            body=(self._folder / name).read_bytes(),
+            content_type=_PACKAGED[name],
+            headers=_FILE_HEADERS,
+        )
+
+
+def swagger_folder() -> Path:
+    """Return the folder of Swagger UI's files inside the installed `swagger-ui-py`.
+
+    Found without importing the package, which would load a template engine and a web
+    framework for each framework it knows.
+
+    :raises FileNotFoundError: the package is not installed, or keeps its files elsewhere.
+    """
+    spec = importlib.util.find_spec("swagger_ui")
+    for place in (spec.submodule_search_locations or ()) if spec else ():
+        folder = Path(place, "static")
+        if all((folder / name).is_file() for name in _PACKAGED):
+            return folder
+    raise FileNotFoundError("the files of Swagger UI are not installed (swagger-ui-py)")

@@ -1,0 +1,213 @@
+"""What is particular to THIS public API: envelope, statuses, headers and limits."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from json.encoder import encode_basestring
+from math import ceil
+from types import MappingProxyType
+
+from chassis.auth import TokenRefused, bearer_token
+from chassis.errors import BadRequest, Reasons, ServiceError, Violation
+from rest_bridge.binding import BODY
+from rest_bridge.upstream import REPLAYED
+
+BODY_LIMIT_BYTES = 64 * 1024
+JSON_TYPE = "application/json"
+REQUEST_ID = "X-Request-ID"
+_AUTHORIZATION_LIMIT = 4096  # with more, gRPC's limit on metadata (8 KiB) comes into sight
+_AUTHORIZATION = re.compile(r"[\x21-\x7e]+(?: [\x21-\x7e]+)*", re.ASCII)
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}", re.ASCII)
+_ALWAYS: Mapping[str, str] = {
+    "Cache-Control": "no-store",
+    "X-Content-Type-Options": "nosniff",
+    "Server": "payment-gateway",  # aiohttp would tell its version
+}
+_RETRY_AFTER_S = {429: 1, 503: 5}  # where the service names no time of its own
+_UNAUTHORIZED = 401
+_NOTHING: Mapping[str, str] = MappingProxyType({})
+_IDENTITY = ("", "identity")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reply:
+    """An HTTP answer, before any server library."""
+
+    status: int
+    body: bytes
+    headers: Mapping[str, str] = field(default_factory=dict)
+    content_type: str = JSON_TYPE
+    close: bool = False
+
+
+@dataclass(kw_only=True)
+class Refused(Exception):
+    """A request that HTTP itself forbids: BAD_REQUEST with a status of its own."""
+
+    status: int
+    message: str
+    details: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    close: bool = False
+
+
+class Surface:
+    """Spells answers and refusals the way this API promises."""
+
+    def __init__(self, *, reasons: Reasons) -> None:
+        self._reasons = reasons
+
+    def success(self, *, data: str, metadata: Mapping[str, str]) -> Reply:
+        """Return the answer that carries `data`, a JSON text."""
+        body = f'{{"success":true,"data":{data}}}'.encode()
+        return Reply(status=200, body=body, headers=_told_by(metadata))
+
+    def failure(self, *, error: ServiceError, metadata: Mapping[str, str] = _NOTHING) -> Reply:
+        """Return the answer that tells why a call failed."""
+        rule = self._reasons[error.reason]
+        headers = _told_by(metadata)
+        if rule.http_status == _UNAUTHORIZED:
+            headers["WWW-Authenticate"] = "Bearer"
+        if rule.http_status in _RETRY_AFTER_S:
+            named_s = error.retry_after_s
+            default_s = _RETRY_AFTER_S[rule.http_status]
+            headers["Retry-After"] = str(default_s if named_s is None else max(1, ceil(named_s)))
+        return Reply(
+            status=rule.http_status,
+            body=envelope(code=error.reason, message=error.message, details=error.details),
+            headers=headers,
+        )
+
+    def refusal(self, *, refused: Refused) -> Reply:
+        """Return the answer to what HTTP itself forbids."""
+        return Reply(
+            status=refused.status,
+            body=envelope(code="BAD_REQUEST", message=refused.message, details=refused.details),
+            headers=refused.headers,
+            close=refused.close,
+        )
+
+    def fixed(self, *, reason: str) -> Reply:
+        """Return the answer with the contract's own text for `reason`."""
+        return self.failure(
+            error=ServiceError(reason=reason, message=self._reasons[reason].fixed_text)
+        )
+
+
+def _told_by(metadata: Mapping[str, str]) -> dict[str, str]:
+    return {"Idempotent-Replayed": "true"} if metadata.get(REPLAYED) == "true" else {}
+
+
+def envelope(*, code: str, message: str, details: str) -> bytes:
+    """Return the body of a failure; what no UTF-8 can say is replaced."""
+    members = (("code", code), ("message", message), ("details", details))
+    inner = ",".join(f'"{name}":{encode_basestring(value)}' for name, value in members)
+    return f'{{"success":false,"error":{{{inner}}}}}'.encode(errors="replace")
+
+
+def all_headers(*, reply: Reply, request_id: str) -> dict[str, str]:
+    """Return every header of an answer but those that frame it."""
+    return {
+        **_ALWAYS,
+        "Content-Type": f"{reply.content_type}; charset=utf-8",
+        REQUEST_ID: request_id,
+        **reply.headers,
+    }
+
+
+def request_id_or(*, given: str, made: str) -> str:
+    """Return the caller's request id if it is 1 to 128 of `[A-Za-z0-9._-]`, else `made`."""
+    return given if _REQUEST_ID.fullmatch(given) else made
+
+
+def checked_authorization(*, given: list[str], reasons: Reasons) -> str:
+    """Return the one `Authorization` header, which holds a bearer token of some kind.
+
+    :raises ServiceError: UNAUTHORIZED: it is missing, given twice, another scheme, longer
+        than 4096 characters or not ASCII. What the token is worth, the services say.
+    """
+    try:
+        value = given[0] if len(given) == 1 else ""
+        bearer_token(value)
+    except TokenRefused:
+        value = ""
+    if len(value) > _AUTHORIZATION_LIMIT or not _AUTHORIZATION.fullmatch(value):
+        rule = reasons["UNAUTHORIZED"]
+        raise ServiceError(reason=rule.reason, message=rule.fixed_text)
+    return value
+
+
+def refuse_unreadable_body(*, content_type: str, charset: str | None, encoding: str) -> None:
+    """Let only plain JSON in UTF-8 pass.
+
+    :raises Refused: 415.
+    """
+    if content_type != JSON_TYPE and not (
+        content_type.startswith("application/") and content_type.endswith("+json")
+    ):
+        raise Refused(
+            status=415,
+            message="The body must be JSON",
+            details=f"Content-Type: must be {JSON_TYPE}",
+            close=True,
+        )
+    if charset is not None and charset.lower() not in ("utf-8", "utf8", "us-ascii"):
+        raise Refused(
+            status=415,
+            message="The body must be JSON",
+            details="Content-Type: the charset must be utf-8",
+            close=True,
+        )
+    if encoding.strip().lower() not in _IDENTITY:
+        raise Refused(
+            status=415,
+            message="The body must not be compressed",
+            details="Content-Encoding: must be absent",
+            close=True,
+        )
+
+
+def too_large() -> Refused:
+    """Return the refusal of a body above the limit."""
+    return Refused(
+        status=413,
+        message="The body is too large",
+        details=f"{BODY}: must have at most {BODY_LIMIT_BYTES} bytes",
+        close=True,
+    )
+
+
+def unreadable_body() -> BadRequest:
+    """Return the refusal of a body whose framing is broken."""
+    return BadRequest(violations=[Violation(field=BODY, description="cannot be read")])
+
+
+def too_slow() -> Refused:
+    """Return the refusal of a body that does not arrive."""
+    return Refused(
+        status=408,
+        message="The body did not arrive in time",
+        details=f"{BODY}: must arrive within the budget of the call",
+        close=True,
+    )
+
+
+def no_such_route() -> Refused:
+    """Return the refusal of a path that leads nowhere."""
+    return Refused(status=404, message="No such route", details="The path is not one of this API")
+
+
+def method_not_allowed(*, allowed: str) -> Refused:
+    """Return the refusal of a method that a path does not have."""
+    return Refused(
+        status=405,
+        message="Method not allowed",
+        details=f"Allowed: {allowed}",
+        headers={"Allow": allowed},
+    )
+
+
+def malformed(*, too_long: bool) -> Refused:
+    """Return the refusal of what is no HTTP request."""
+    details = "The request line or a header is " + ("too long" if too_long else "malformed")
+    return Refused(status=400, message="Malformed HTTP request", details=details, close=True)

@@ -1,0 +1,132 @@
+"""The OpenAPI document: valid 3.1, in the contract's words, with every error; and its page."""
+
+import json
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from openapi_spec_validator import OpenAPIV31SpecValidator
+
+from chassis.errors import Reasons
+from rest_bridge.contract import default_contracts_image, load_contract
+from tests.rest_bridge.fakes import Stage
+
+ROUTES = [
+    ("/{bankCode}/payments", "get", "payments:inquire"),
+    ("/{bankCode}/payments", "post", "payments:confirm"),
+    ("/{bankCode}/payments/{id}", "get", "payments:inquire"),
+]
+FILES = [
+    ("/docs/swagger-ui.css", "text/css", b".swagger-ui"),
+    ("/docs/swagger-ui-bundle.js", "text/javascript", b"SwaggerUIBundle"),
+    ("/docs/initializer.js", "text/javascript", b"openapi.json"),
+    ("/docs/favicon-32x32.png", "image/png", b"PNG"),
+]
+
+
+@pytest.fixture
+async def document(stage: Stage) -> Any:
+    """Return the document as served, numbers exact."""
+    async with stage.client.get(stage.url("/openapi.json")) as response:
+        assert response.status == 200
+        return json.loads(await response.text(), parse_float=Decimal)
+
+
+async def test_it_is_valid_openapi_3_1(stage: Stage) -> None:
+    async with stage.client.get(stage.url("/openapi.json")) as response:
+        found = await response.json()
+    assert found["openapi"].startswith("3.1.")
+    OpenAPIV31SpecValidator(found).validate()
+
+
+def test_it_names_every_route_and_scope(document: Any) -> None:
+    found = [
+        (path, method, operation["security"][0]["bearer"][0])
+        for path, item in document["paths"].items()
+        for method, operation in item.items()
+    ]
+    assert found == ROUTES
+
+
+def test_descriptions_are_the_contracts_comments(document: Any) -> None:
+    inquire = document["paths"]["/{bankCode}/payments"]["get"]
+    assert inquire["summary"] == "Ask what is due on a policy."
+    assert "keeps its `id`" in inquire["description"]
+    schema = document["components"]["schemas"]["InquirePaymentResponse"]
+    assert schema["properties"]["payer"]["description"] == "Who pays."
+
+
+def test_an_amount_in_an_example_keeps_its_two_decimals(stage: Stage) -> None:
+    assert b'"amount":150.00,"currency":"USD"' in stage.running.bridge.pages._openapi
+
+
+def test_every_route_lists_every_reason_it_may_answer_with(document: Any) -> None:
+    reasons: Reasons = load_contract(image=default_contracts_image()).reasons
+    everywhere = {rule.reason for rule in reasons if rule.everywhere}
+    confirm = document["paths"]["/{bankCode}/payments"]["post"]["responses"]
+    listed = {
+        (int(status), reason)
+        for status, response in confirm.items()
+        if status != "200"
+        for reason in response["content"]["application/json"].get("examples", {})
+    }
+    expected = everywhere | {
+        "RESOURCE_NOT_FOUND",
+        "BANK_NOT_FOUND",
+        "PAYMENT_VERIFICATION_DATA_MISMATCHED",
+    }
+    assert listed == {(reasons[reason].http_status, reason) for reason in expected}
+    assert {"408", "413", "415"} <= set(confirm)
+
+
+def test_headers_are_listed_where_they_are_sent(document: Any) -> None:
+    responses = document["paths"]["/{bankCode}/payments"]["post"]["responses"]
+    assert "Idempotent-Replayed" in responses["200"]["headers"]
+    assert "Idempotent-Replayed" in responses["409"]["headers"]
+    assert "WWW-Authenticate" in responses["401"]["headers"]
+    assert "Retry-After" in responses["429"]["headers"]
+    assert "Retry-After" in responses["503"]["headers"]
+    assert all("X-Request-ID" in one["headers"] for one in responses.values())
+
+
+def test_what_the_bridge_fills_in_is_not_part_of_the_body(document: Any) -> None:
+    schema = document["components"]["schemas"]["ConfirmPaymentRequest"]
+    assert list(schema["properties"]) == [
+        "id",
+        "policyNumber",
+        "amount",
+        "currency",
+        "bankTransactionId",
+        "payer",
+        "paidDate",
+    ]
+    assert schema["required"] == list(schema["properties"])
+    assert schema["properties"]["amount"] == {
+        "type": "number",
+        "format": "decimal",
+        "exclusiveMinimum": 0,
+        "description": "What was paid; equal to the bill's amount.",
+    }
+
+
+async def test_the_page_needs_nothing_from_elsewhere(stage: Stage) -> None:
+    async with stage.client.get(stage.url("/docs")) as response:
+        page = await response.text()
+        policy = response.headers["Content-Security-Policy"]
+    assert '<meta charset="utf-8">' in page
+    assert "//" not in page.replace("<!doctype html>", ""), "no other host"
+    assert "<script>" not in page
+    assert "unsafe" not in policy
+
+
+@pytest.mark.parametrize(("path", "kind", "content"), FILES)
+async def test_the_page_finds_its_files(stage: Stage, path: str, kind: str, content: bytes) -> None:
+    async with stage.client.get(stage.url(path)) as response:
+        assert response.status == 200
+        assert response.content_type == kind
+        assert content in await response.read()
+
+
+async def test_the_root_leads_to_the_page(stage: Stage) -> None:
+    async with stage.client.get(stage.url("/")) as response:
+        assert response.url.path == "/docs"
