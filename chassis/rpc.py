@@ -6,6 +6,7 @@ token (401), scope (403), rules of the contract (400), the servicer within the d
 
 import asyncio
 import json
+import time
 import uuid
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextvars import ContextVar
@@ -51,6 +52,7 @@ class Call:
 
     caller: Caller
     request_id: str
+    ends_at_s: float  # the deadline, a moment of the monotonic clock
 
 
 call_being_served: ContextVar[Call] = ContextVar("call_being_served")
@@ -131,9 +133,12 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         violations = self._rules.check(message=request)
         if violations:
             raise BadRequest(violations=violations)
-        call_being_served.set(Call(caller=caller, request_id=request_id))
+        left_s = self._time_left_s(context)
+        call_being_served.set(
+            Call(caller=caller, request_id=request_id, ends_at_s=time.monotonic() + left_s)
+        )
         try:
-            async with asyncio.timeout(self._time_left_s(context)):
+            async with asyncio.timeout(left_s):
                 return await serve(request, context)
         except TimeoutError:
             raise ServiceError(

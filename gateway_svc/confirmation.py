@@ -11,7 +11,7 @@ import structlog
 
 from chassis.database import Database
 from chassis.outbox import append
-from gateway_svc.events import EVENTS_PER_SETTLEMENT, events_of
+from gateway_svc.events import EVENTS_PER_SETTLEMENT, EventWriter
 from gateway_svc.payment import Decision, Notice
 from gateway_svc.rows import Overtaken
 from gateway_svc.store import load_book, record_decisions
@@ -29,15 +29,13 @@ class Confirmation:
         self,
         *,
         database: Database,
-        topics: dict[str, str],
+        events: EventWriter,
         clock: Callable[[], datetime],
-        new_id: Callable[[], str],
         committed: Callable[[], None],
     ) -> None:
         self._database = database
-        self._topics = topics
+        self._events = events
         self._clock = clock
-        self._new_id = new_id
         self._committed = committed
 
     async def record(self, notices: Sequence[Notice]) -> list[Decision]:
@@ -75,9 +73,7 @@ class Confirmation:
             events = [
                 event
                 for decision in fresh
-                for event in events_of(
-                    decision=decision, topics=self._topics, at=now, new_id=self._new_id
-                )
+                for event in self._events.of_decision(decision=decision, at=now)
             ]
             await append(connection=connection, table=outbox, events=events, at=now)
         return decisions

@@ -1,94 +1,155 @@
-"""Outcome -> events: what downstream is told about a payment.
+"""Outcome -> events: what downstream is told about a payment or a code.
 
-`.confirmed` says it was accepted and recorded, `.success` that the obligation is settled;
-`.verified` is only for what the bank vouched for when asked. Values are the compact JSON
-mapping of `payments.events.v1.PaymentEvent`, byte for byte the same on every delivery.
+`.verified` says that the bank vouched for the money when asked (also where it pays nothing
+yet), `.confirmed` that it was accepted and applied, `.success` that the obligation is settled.
+Values are the compact JSON mapping of the messages of `payments.events.v1`, byte for byte the
+same on every delivery.
 """
 
+import hashlib
 import json
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime
 
 from google.protobuf.json_format import MessageToDict
-from payments.events.v1 import events_pb2
+from google.protobuf.message import Message
 
+from chassis.money import Money
 from chassis.outbox import Event
-from gateway_svc.payment import Decision, Settlement
+from gateway_svc.code_store import RecordedCode
+from gateway_svc.payment import Bill, Decision, Obligation
+from gateway_svc.verification import CaseDecision
+from payments.events.v1 import events_pb2
 
 SCHEMA_VERSION = 1
 _TYPES = {
+    "verified": events_pb2.PAYMENT_EVENT_TYPE_VERIFIED,
     "confirmed": events_pb2.PAYMENT_EVENT_TYPE_CONFIRMED,
     "success": events_pb2.PAYMENT_EVENT_TYPE_SUCCESS,
 }
+_BY_NOTICE = ("confirmed", "success")
+_BY_VERIFICATION = ("verified", "confirmed", "success")
+EVENTS_PER_SETTLEMENT = len(_BY_NOTICE)
 
 
-def payment_topics(*, prefix: str) -> dict[str, str]:
-    """Return the topic of each payment event, by the event's short name."""
-    return {name: f"{prefix}.gateway.payment.{name}" for name in _TYPES}
+@dataclass(frozen=True, kw_only=True)
+class EventWriter:
+    """Turns outcomes into events; `prefix` starts every topic."""
 
+    prefix: str
+    new_id: Callable[[], str]
 
-def events_of(
-    *, decision: Decision, topics: dict[str, str], at: datetime, new_id: Callable[[], str]
-) -> list[Event]:
-    """Return the events of `decision`, recorded at `at`: none unless it applied a payment."""
-    settlement = decision.settlement
-    if settlement is None or decision.replayed:
-        return []
-    return [
-        _event(
-            decision=decision,
-            settlement=settlement,
-            name=name,
-            topic=topics[name],
-            sequence=settlement.obligation.event_sequence + place,
+    def of_decision(self, *, decision: Decision, at: datetime) -> list[Event]:
+        """Return the events of a bill notice: none unless it applied a payment."""
+        settlement = decision.settlement
+        if settlement is None or decision.replayed:
+            return []
+        notice = decision.notice
+        return self._payment_events(
+            names=_BY_NOTICE,
+            obligation=settlement.obligation,
+            bill=settlement.bill,
+            money=notice.money,
+            transaction_id=notice.transaction_id,
+            paid_at=notice.paid_at,
+            late=settlement.late,
+            channel=events_pb2.CHANNEL_BILL,
+            assurance=events_pb2.ASSURANCE_BANK_NOTICE,
+            request_id=notice.request_id,
             at=at,
-            event_id=new_id(),
         )
-        for place, name in enumerate(_TYPES, start=1)
-    ]
+
+    def of_case(self, *, decision: CaseDecision, request_id: str, at: datetime) -> list[Event]:
+        """Return the events of an answer of the bank: none unless it vouches for new money."""
+        payment = decision.payment
+        if payment is None:
+            return []
+        return self._payment_events(
+            names=_BY_VERIFICATION if payment.applied_to else _BY_VERIFICATION[:1],
+            obligation=decision.case.obligation,
+            bill=decision.case.bill,
+            money=payment.money,
+            transaction_id=payment.transaction_id,
+            paid_at=payment.paid_at,
+            late=payment.late,
+            channel=events_pb2.CHANNEL_KHQR,
+            assurance=events_pb2.ASSURANCE_BANK_VERIFIED,
+            request_id=request_id,
+            at=at,
+        )
+
+    def of_code(self, *, recorded: RecordedCode, request_id: str, at: datetime) -> list[Event]:
+        """Return the event of a code: none where the one that was there is used again."""
+        if not recorded.is_new:
+            return []
+        obligation, bill, event_id = recorded.obligation, recorded.bill, self.new_id()
+        message = events_pb2.KhqrGeneratedEvent(
+            event_id=event_id,
+            schema_version=SCHEMA_VERSION,
+            sequence=obligation.event_sequence + 1,
+            bank_code=bill.bank_code,
+            policy_number=obligation.policy_number,
+            due_on=obligation.due_on.isoformat(),
+            bill_id=bill.bill_id,
+            amount=str(bill.money),
+            currency=bill.money.currency.value,
+            payload_md5=hashlib.md5(
+                recorded.code.payload.encode(), usedforsecurity=False
+            ).hexdigest(),
+        )
+        message.occurred_at.FromDatetime(at)
+        message.expires_at.FromDatetime(recorded.code.expires_at)
+        topic = f"{self.prefix}.khqr.generated-event"
+        return [_event(message, event_id, topic, obligation.policy_number, request_id)]
+
+    def _payment_events(
+        self,
+        *,
+        names: tuple[str, ...],
+        obligation: Obligation,
+        bill: Bill,
+        money: Money,
+        transaction_id: str,
+        paid_at: datetime,
+        late: bool,
+        channel: events_pb2.Channel.ValueType,
+        assurance: events_pb2.Assurance.ValueType,
+        request_id: str,
+        at: datetime,
+    ) -> list[Event]:
+        events = []
+        for place, name in enumerate(names, start=1):
+            event_id = self.new_id()
+            message = events_pb2.PaymentEvent(
+                event_id=event_id,
+                schema_version=SCHEMA_VERSION,
+                type=_TYPES[name],
+                sequence=obligation.event_sequence + place,
+                assurance=assurance,
+                bank_code=bill.bank_code,
+                channel=channel,
+                policy_number=obligation.policy_number,
+                due_on=obligation.due_on.isoformat(),
+                bill_id=bill.bill_id,
+                transaction_id=transaction_id,
+                amount=str(money),
+                currency=money.currency.value,
+                late=late,
+            )
+            message.occurred_at.FromDatetime(at)
+            message.paid_at.FromDatetime(paid_at)
+            topic = f"{self.prefix}.gateway.payment.{name}"
+            events.append(_event(message, event_id, topic, obligation.policy_number, request_id))
+        return events
 
 
-EVENTS_PER_SETTLEMENT = len(_TYPES)
-
-
-def _event(
-    *,
-    decision: Decision,
-    settlement: Settlement,
-    name: str,
-    topic: str,
-    sequence: int,
-    at: datetime,
-    event_id: str,
-) -> Event:
-    notice, obligation = decision.notice, settlement.obligation
-    message = events_pb2.PaymentEvent(
-        event_id=event_id,
-        schema_version=SCHEMA_VERSION,
-        type=_TYPES[name],
-        sequence=sequence,
-        assurance=events_pb2.ASSURANCE_BANK_NOTICE,
-        bank_code=notice.bank_code,
-        channel=events_pb2.CHANNEL_BILL,
-        policy_number=obligation.policy_number,
-        due_on=obligation.due_on.isoformat(),
-        bill_id=settlement.bill.bill_id,
-        transaction_id=notice.transaction_id,
-        amount=str(notice.money),
-        currency=notice.money.currency.value,
-        late=settlement.late,
-    )
-    message.occurred_at.FromDatetime(at)
-    message.paid_at.FromDatetime(notice.paid_at)
+def _event(message: Message, event_id: str, topic: str, key: str, request_id: str) -> Event:
     value = json.dumps(
         MessageToDict(message, always_print_fields_with_no_presence=True),
         ensure_ascii=False,
         separators=(",", ":"),
     )
     return Event(
-        event_id=event_id,
-        topic=topic,
-        key=obligation.policy_number,
-        value=value.encode(),
-        request_id=notice.request_id,
+        event_id=event_id, topic=topic, key=key, value=value.encode(), request_id=request_id
     )

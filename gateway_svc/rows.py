@@ -1,6 +1,5 @@
 """Rows of the tables <-> the words of a payment, and the SQL both halves of the store use."""
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -9,14 +8,12 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from chassis.money import Currency, Money
+from gateway_svc.answers import parse_answer
 from gateway_svc.payment import (
-    Answer,
     Bill,
     BillState,
-    Confirmed,
     KnownNotice,
     Obligation,
-    Refusal,
 )
 from gateway_svc.tables import applications, bill_numbers, obligations
 
@@ -114,25 +111,3 @@ def money_from(row: Row[Any]) -> Money:
 def amount_columns(money: Money) -> dict[str, Any]:
     """Return `money` as the two columns it is stored in."""
     return {"amount_hundredths": money.hundredths, "currency": money.currency.value}
-
-
-def answer_text(answer: Answer) -> str:
-    """Return `answer` as it is kept beside its notice."""
-    if isinstance(answer, Confirmed):
-        kept: dict[str, Any] = {
-            "transaction_id": answer.transaction_id,
-            "bill_id": answer.bill_id,
-        }
-    else:
-        kept = {
-            "reason": answer.reason,
-            "message": answer.message,
-            "details": answer.details,
-        }
-    return json.dumps(kept, ensure_ascii=False, separators=(",", ":"))
-
-
-def parse_answer(text: str) -> Answer:
-    """Return the answer that `answer_text` wrote."""
-    kept = json.loads(text)
-    return Refusal(**kept) if "reason" in kept else Confirmed(**kept)

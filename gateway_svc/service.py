@@ -4,14 +4,13 @@ import asyncio
 import random
 import uuid
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import structlog
 from google.protobuf import descriptor_pool
-from payments.errors.v1 import errors_pb2
-from payments.gateway.v1 import gateway_service_pb2, gateway_service_pb2_grpc
 
 from chassis.auth import Authenticator, read_keys
+from chassis.backoff import growing_pause
 from chassis.database import Database, DatabaseUnavailable
 from chassis.errors import Reasons, ServiceError
 from chassis.group_commit import GroupCommit, QueueFull, WriterFailed
@@ -20,19 +19,27 @@ from chassis.publisher import Publisher, publisher_from_url
 from chassis.relay import Relay
 from chassis.rpc import CallInterceptor, Server, utc_now
 from chassis.settings import Address
+from chassis.single_flight import FlightStopped
+from gateway_svc.banks.opening import open_bank
+from gateway_svc.completer import Completer
 from gateway_svc.confirmation import Confirmation
-from gateway_svc.events import payment_topics
+from gateway_svc.events import EventWriter
 from gateway_svc.inquiry import LookupRecorder
+from gateway_svc.khqr_codes import KhqrCodes
+from gateway_svc.khqr_confirmation import KhqrConfirmation
 from gateway_svc.migrations import require_newest, upgrade
 from gateway_svc.policies import IntegrationService
 from gateway_svc.rows import Overtaken
 from gateway_svc.servicer import GatewayServicer
 from gateway_svc.settings import GatewaySettings
 from gateway_svc.tables import outbox
+from payments.errors.v1 import errors_pb2
+from payments.gateway.v1 import gateway_service_pb2, gateway_service_pb2_grpc
 
 _DOMAIN = "payments"
 _SERVICE = gateway_service_pb2.DESCRIPTOR.services_by_name["GatewayService"]
 _PROBE_INTERVAL_S = 2.0
+_LONGEST_PAUSE = timedelta(minutes=15)
 
 _log = structlog.get_logger()
 
@@ -65,12 +72,27 @@ class GatewayProcess:
             clock=clock,
             random=random.random,
         )
+        events = EventWriter(prefix=settings.topic_prefix, new_id=new_id)
         confirmation = Confirmation(
+            database=self.database, events=events, clock=clock, committed=self.relay.nudge
+        )
+        banks = {
+            config.code: open_bank(config=config, send=self._http.send, clock=clock)
+            for config in settings.banks.values()
+        }
+        self.khqr = KhqrConfirmation(
             database=self.database,
-            topics=payment_topics(prefix=settings.topic_prefix),
+            banks=banks,
+            events=events,
             clock=clock,
             new_id=new_id,
+            pause_after=growing_pause(
+                first=settings.first_pause, longest=_LONGEST_PAUSE, random=random.random
+            ),
             committed=self.relay.nudge,
+        )
+        self.completer = Completer(
+            database=self.database, confirmation=self.khqr, clock=clock, plan=settings.polls
         )
         self._notices = GroupCommit(record=confirmation.record)
         self._lookups = GroupCommit(
@@ -100,7 +122,7 @@ class GatewayProcess:
         )
         gateway_service_pb2_grpc.add_GatewayServiceServicer_to_server(
             GatewayServicer(
-                banks=dict(settings.banks),
+                banks=banks,
                 policies=IntegrationService(
                     base_url=settings.integration_url,
                     send=self._http.send,
@@ -109,10 +131,19 @@ class GatewayProcess:
                 database=self.database,
                 lookups=self._lookups,
                 notices=self._notices,
+                khqr=self.khqr,
+                codes=KhqrCodes(
+                    database=self.database,
+                    events=events,
+                    clock=clock,
+                    plan=settings.polls,
+                    committed=self.relay.nudge,
+                ),
                 clock=clock,
             ),
             self._server.grpc_server,
         )
+        self._writers = (self._notices, self._lookups, self.khqr.bookings)
         self._stopping = asyncio.Event()
         self._loops: list[asyncio.Task[None]] = []
 
@@ -127,11 +158,12 @@ class GatewayProcess:
             await require_newest(database=self.database)
         else:
             await upgrade(database=self.database)
-        self._notices.start()
-        self._lookups.start()
+        for writer in self._writers:
+            writer.start()
         address = await self._server.start()
         self._loops = [
             asyncio.create_task(self.relay.run(self._stopping), name="relay"),
+            asyncio.create_task(self.completer.run(self._stopping), name="completer"),
             asyncio.create_task(self._watch_database(), name="health"),
         ]
         return address
@@ -149,11 +181,16 @@ class GatewayProcess:
 
     async def stop(self) -> None:
         """Say "not ready", finish what was accepted, publish what is committed, close."""
-        self._stopping.set()
         await self._server.drain(grace_s=self._settings.drain_s)
-        await self._notices.stop()
-        await self._lookups.stop()
+        for writer in self._writers:
+            await writer.stop()
+        self._stopping.set()
         await asyncio.gather(*self._loops, return_exceptions=True)
+        await self.khqr.close()
+        try:
+            await self.relay.run_once()
+        except DatabaseUnavailable as problem:
+            _log.warning("events_left_for_later", why=str(problem))
         await self._publisher.close()
         await self._http.close()
         await self.database.close()
@@ -169,7 +206,9 @@ class GatewayProcess:
 
 def unavailable(problem: Exception) -> ServiceError | None:
     """Return "try again" for trouble of our own ports, None for anything else."""
-    if isinstance(problem, DatabaseUnavailable | QueueFull | WriterFailed | Overtaken):
+    if isinstance(
+        problem, DatabaseUnavailable | QueueFull | WriterFailed | Overtaken | FlightStopped
+    ):
         return ServiceError(
             reason="SERVER_UNAVAILABLE",
             message="The service cannot record anything now",

@@ -2,29 +2,38 @@
 
 import hashlib
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from google.type import date_pb2, decimal_pb2
-from payments.gateway.v1 import gateway_service_pb2 as pb
-from payments.gateway.v1 import gateway_service_pb2_grpc as rpc
 
 from chassis.database import Database
-from chassis.errors import ServiceError
+from chassis.errors import BadRequest, ServiceError, Violation
 from chassis.group_commit import GroupCommit
 from chassis.money import Currency, Money, parse_money
-from chassis.rpc import call_being_served
+from chassis.rpc import Call, call_being_served
 from gateway_svc.banks.port import Bank
+from gateway_svc.code_store import Code
 from gateway_svc.inquiry import inquire
+from gateway_svc.khqr_codes import KhqrCodes
+from gateway_svc.khqr_confirmation import KhqrConfirmation
 from gateway_svc.law import is_final
 from gateway_svc.payment import Bill, BillState, Confirmed, Decision, Lookup, Notice, Refusal
 from gateway_svc.policies import Policies
 from gateway_svc.store import find_standing
+from gateway_svc.verification import KhqrNotice, Status
+from payments.gateway.v1 import gateway_service_pb2 as pb
+from payments.gateway.v1 import gateway_service_pb2_grpc as rpc
 
 _STATUSES = {
     BillState.OPEN: pb.PAYMENT_STATUS_PENDING,
     BillState.PAID: pb.PAYMENT_STATUS_PAID,
     BillState.CLOSED: pb.PAYMENT_STATUS_CLOSED,
+}
+_KHQR_MESSAGES = {
+    "CONFIRMED": "KHQR payment successfully processed",
+    "RECEIVED": "KHQR payment received",
+    "PENDING": "KHQR payment pending",
 }
 _REPLAYED = (("idempotent-replayed", "true"),)
 
@@ -40,6 +49,8 @@ class GatewayServicer(rpc.GatewayServiceServicer):
         database: Database,
         lookups: GroupCommit[Lookup, Bill | None],
         notices: GroupCommit[Notice, Decision],
+        khqr: KhqrConfirmation,
+        codes: KhqrCodes,
         clock: Callable[[], datetime],
     ) -> None:
         self._banks = banks
@@ -47,6 +58,8 @@ class GatewayServicer(rpc.GatewayServiceServicer):
         self._database = database
         self._lookups = lookups
         self._notices = notices
+        self._khqr = khqr
+        self._codes = codes
         self._clock = clock
 
     async def InquirePayment(
@@ -75,14 +88,7 @@ class GatewayServicer(rpc.GatewayServiceServicer):
     ) -> pb.ConfirmPaymentResponse:
         """Record what the bank says was paid, and answer after the commit."""
         bank = self._bank_of_call(request.bank_code)
-        call = call_being_served.get()
-        if call.caller.bank is None:
-            # Nobody is asked on this channel: the token must say which bank speaks.
-            raise ServiceError(
-                reason="FORBIDDEN",
-                message="The token does not allow this call",
-                details="A token bound to the bank is needed",
-            )
+        call = self._bound_call()
         decision = await self._notices.submit(
             Notice(
                 bank_code=bank.code,
@@ -91,11 +97,9 @@ class GatewayServicer(rpc.GatewayServiceServicer):
                 policy_number=request.policy_number,
                 money=parse_money(text=request.amount.value, currency=Currency(request.currency)),
                 payer=request.payer,
-                paid_at=request.paid_date.ToDatetime(tzinfo=self._clock().tzinfo),
+                paid_at=request.paid_date.ToDatetime(tzinfo=UTC),
                 received_at=self._clock(),
-                body_digest=hashlib.sha256(
-                    request.received_body or request.SerializeToString(deterministic=True)
-                ).hexdigest(),
+                body_digest=_body_digest(request),
                 subject=call.caller.subject,
                 request_id=call.request_id,
             )
@@ -103,6 +107,51 @@ class GatewayServicer(rpc.GatewayServiceServicer):
         if decision.replayed and is_final(decision.answer):
             await context.send_initial_metadata(_REPLAYED)
         return _confirmation(decision.answer)
+
+    async def ConfirmKhqrPayment(
+        self, request: pb.ConfirmKhqrPaymentRequest, context: Any
+    ) -> pb.ConfirmKhqrPaymentResponse:
+        """Record what the bank vouches for, and answer after the commit."""
+        bank = self._bank_of_call(request.bank_code)
+        bank.merchant()  # nothing is booked where nobody can be asked
+        call = self._bound_call()
+        outcome = await self._khqr.confirm(
+            notice=_khqr_notice(request, call=call, now=self._clock()), ends_at_s=call.ends_at_s
+        )
+        if outcome.replayed:
+            await context.send_initial_metadata(_REPLAYED)
+        if isinstance(outcome.answer, Refusal):
+            raise _service_error(outcome.answer)
+        return pb.ConfirmKhqrPaymentResponse(
+            transaction_id=outcome.answer.transaction_id,
+            status=pb.ConfirmationStatus.Value(f"CONFIRMATION_STATUS_{outcome.answer.status}"),
+            message=_KHQR_MESSAGES.get(outcome.answer.status, "KHQR notice recorded"),
+        )
+
+    async def GetLiveKhqr(
+        self, request: pb.GetLiveKhqrRequest, context: Any
+    ) -> pb.GetLiveKhqrResponse:
+        """Answer with the code that can be scanned now, if there is one."""
+        bank = self._bank_of_call(request.bank_code)
+        code = await self._codes.live(bank_code=bank.code, bill_id=request.bill_id)
+        return pb.GetLiveKhqrResponse(code=None if code is None else _code_message(code))
+
+    async def RecordKhqr(
+        self, request: pb.RecordKhqrRequest, context: Any
+    ) -> pb.RecordKhqrResponse:
+        """Keep a checked code unless one is live, and answer with the live one."""
+        bank = self._bank_of_call(request.bank_code)
+        code = await self._codes.record(
+            bank_code=bank.code,
+            bill_id=request.bill_id,
+            offered=Code(
+                payload=request.code.payload,
+                image=request.code.image,
+                expires_at=request.code.expires_at.ToDatetime(tzinfo=UTC),
+            ),
+            request_id=call_being_served.get().request_id,
+        )
+        return pb.RecordKhqrResponse(code=_code_message(code))
 
     async def GetPayment(
         self, request: pb.GetPaymentRequest, context: Any
@@ -131,6 +180,17 @@ class GatewayServicer(rpc.GatewayServiceServicer):
             transaction_id=standing.transaction_id or "",
         )
 
+    def _bound_call(self) -> Call:
+        """Return the call of a token that says which bank speaks; others may not confirm."""
+        call = call_being_served.get()
+        if call.caller.bank is None:
+            raise ServiceError(
+                reason="FORBIDDEN",
+                message="The token does not allow this call",
+                details="A token bound to the bank is needed",
+            )
+        return call
+
     def _bank_of_call(self, bank_code: str) -> Bank:
         bank = self._banks.get(bank_code)
         if bank is None:
@@ -151,13 +211,75 @@ class GatewayServicer(rpc.GatewayServiceServicer):
 
 def _confirmation(answer: Confirmed | Refusal) -> pb.ConfirmPaymentResponse:
     if isinstance(answer, Refusal):
-        raise ServiceError(reason=answer.reason, message=answer.message, details=answer.details)
+        raise _service_error(answer)
     return pb.ConfirmPaymentResponse(
         transaction_id=answer.transaction_id,
         payment_reference_id=str(answer.bill_id),
         status=pb.CONFIRMATION_STATUS_CONFIRMED,
         message="Payment successfully processed",
     )
+
+
+def _service_error(refusal: Refusal) -> ServiceError:
+    if refusal.reason == "BAD_REQUEST":
+        field, _, description = refusal.details.partition(": ")
+        return BadRequest(violations=[Violation(field=field, description=description)])
+    return ServiceError(
+        reason=refusal.reason,
+        message=refusal.message,
+        details=refusal.details,
+        retry_after_s=5 if refusal.reason == "SERVER_UNAVAILABLE" else None,
+    )
+
+
+def _khqr_notice(request: pb.ConfirmKhqrPaymentRequest, *, call: Call, now: datetime) -> KhqrNotice:
+    """Return the notice that `request` is.
+
+    :raises BadRequest: a SUCCESS lacks its amount, currency or time.
+    """
+    present = {
+        "paid_amount": request.HasField("paid_amount"),
+        "currency": bool(request.currency),
+        "paid_datetime": request.HasField("paid_datetime"),
+    }
+    if request.status == Status.SUCCESS and not all(present.values()):
+        raise BadRequest(
+            violations=[
+                Violation(field=name, description="is required of a SUCCESS")
+                for name, is_there in present.items()
+                if not is_there
+            ]
+        )
+    return KhqrNotice(
+        bank_code=request.bank_code,
+        bill_id=int(request.invoice_number),
+        merchant_number=request.merchant_number,
+        status=request.status,
+        money=(
+            parse_money(text=request.paid_amount.value, currency=Currency(request.currency))
+            if present["paid_amount"] and present["currency"]
+            else None
+        ),
+        paid_at=(
+            request.paid_datetime.ToDatetime(tzinfo=UTC) if present["paid_datetime"] else None
+        ),
+        received_at=now,
+        body_digest=_body_digest(request),
+        subject=call.caller.subject,
+        request_id=call.request_id,
+    )
+
+
+def _body_digest(request: pb.ConfirmPaymentRequest | pb.ConfirmKhqrPaymentRequest) -> str:
+    return hashlib.sha256(
+        request.received_body or request.SerializeToString(deterministic=True)
+    ).hexdigest()
+
+
+def _code_message(code: Code) -> pb.KhqrCode:
+    message = pb.KhqrCode(payload=code.payload, image=code.image)
+    message.expires_at.FromDatetime(code.expires_at)
+    return message
 
 
 def _decimal(money: Money) -> decimal_pb2.Decimal:

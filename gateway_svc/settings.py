@@ -4,12 +4,14 @@ import hashlib
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 
 from chassis.publisher import KafkaOptions
 from chassis.settings import Address, SettingError, Variables
-from gateway_svc.banks.port import Bank, read_banks, texts_of
+from gateway_svc.banks.configuration import BankConfig, read_banks, texts_of
+from gateway_svc.completer import PollPlan
 
 _LAPTOP_BANKS = Path(__file__).parent / "banks" / "laptop.toml"
 
@@ -36,7 +38,7 @@ class GatewaySettings:
     kafka: KafkaOptions
     topic_prefix: str
     integration_url: str
-    banks: Mapping[str, Bank]
+    banks: Mapping[str, BankConfig]
     jwt_keys_file: Path
     jwt_issuer: str
     jwt_audience: str
@@ -45,6 +47,8 @@ class GatewaySettings:
     budget_s: float = 5.0  # the whole of an inbound call (specification: "5 seconds max")
     drain_s: float = 8.0  # longer than any call, shorter than an orchestrator's patience
     integration_timeout_s: float = 2.0
+    polls: PollPlan = field(default_factory=PollPlan)
+    first_pause: timedelta = timedelta(seconds=5)  # before a notice is asked about again
 
 
 def read_settings(*, variables: Variables, environ: Mapping[str, str]) -> GatewaySettings:
@@ -74,7 +78,9 @@ def read_settings(*, variables: Variables, environ: Mapping[str, str]) -> Gatewa
             default=None if production else "http://127.0.0.1:8687",
             schemes=("http", "https"),
         ),
-        banks=read_banks(banks_file),
+        banks=read_banks(
+            path=banks_file, variables=variables, var_dir=var_dir, production=production
+        ),
         jwt_keys_file=variables.path("JWT_KEYS_FILE", default=var_dir / "keys" / "jwks.json"),
         jwt_issuer=variables.text("JWT_ISSUER", default="payment-gateway"),
         jwt_audience=variables.text("JWT_AUDIENCE", default="payment-gateway"),

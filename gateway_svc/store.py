@@ -11,6 +11,8 @@ from sqlalchemy import and_, or_, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from chassis.money import Money
+from gateway_svc.answers import answer_text
+from gateway_svc.code_store import retire_codes
 from gateway_svc.law import Book
 from gateway_svc.payment import (
     Bill,
@@ -25,7 +27,6 @@ from gateway_svc.payment import (
 from gateway_svc.rows import (
     Overtaken,
     amount_columns,
-    answer_text,
     bill_from,
     insert_for,
     known_notice_from,
@@ -114,6 +115,12 @@ async def record_decisions(
         BillState.CLOSED,
         "obligation paid through another bill",
         at,
+    )
+    await retire_codes(
+        connection=connection,
+        obligation_ids=[one.obligation.obligation_id for _, one in settled],
+        paid_bill_ids=[one.bill.bill_id for _, one in settled],
+        at=at,
     )
     await connection.execute(
         update(obligations)

@@ -6,6 +6,7 @@ from datetime import date, datetime
 from sqlalchemy import select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from gateway_svc.code_store import supersede_codes
 from gateway_svc.law import Billing, decide_billing
 from gateway_svc.payment import Bill, BillState, Lookup, Obligation
 from gateway_svc.rows import Overtaken, amount_columns, bill_from, insert_for, lock_obligations
@@ -139,6 +140,7 @@ async def _close_replaced(
     ).all()
     if len(closed) != len(replaced):
         raise Overtaken
+    await supersede_codes(connection=connection, bill_ids=replaced, at=at)
 
 
 async def _affirm(connection: AsyncConnection, decided: dict[int, tuple[Billing, Lookup]]) -> None:

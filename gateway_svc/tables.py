@@ -40,7 +40,8 @@ metadata = MetaData(
 )
 
 
-def _id(*, start: int = 1) -> Column[int]:
+def id_column(*, start: int = 1) -> Column[int]:
+    """Return the column of a number that the engine counts up."""
     return Column("id", COUNTED_ID, Identity(start=start), nullable=False)
 
 
@@ -65,7 +66,7 @@ def _amount_checks() -> tuple[CheckConstraint, ...]:
     )
 
 
-def _state() -> tuple[Column[Any], ...]:
+def state_columns() -> tuple[Column[Any], ...]:
     """Return state, when it was entered and why; a trigger copies them to the journal."""
     return (
         Column("state", Text, nullable=False),
@@ -77,7 +78,7 @@ def _state() -> tuple[Column[Any], ...]:
 obligations = Table(
     "obligations",
     metadata,
-    _id(),
+    id_column(),
     Column("policy_number", Text, nullable=False),
     Column("due_on", Date, nullable=False),
     Column("currency", Text, nullable=False),
@@ -94,14 +95,14 @@ obligations = Table(
 bills = Table(
     "bills",
     metadata,
-    _id(start=FIRST_BILL_ID),
+    id_column(start=FIRST_BILL_ID),
     Column("bank_code", Text, nullable=False),
     Column("obligation_id", COUNTED_ID, nullable=False),
     *_amount(),
     Column("payer", Text, nullable=False),
     Column("looked_up_at", UtcDateTime, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
-    *_state(),
+    *state_columns(),
     PrimaryKeyConstraint("id"),
     ForeignKeyConstraint(["obligation_id", "currency"], ["obligations.id", "obligations.currency"]),
     UniqueConstraint("id", "amount_hundredths", "currency"),
@@ -134,7 +135,7 @@ bill_numbers = Table(
 notices = Table(
     "notices",
     metadata,
-    _id(),
+    id_column(),
     Column("bank_code", Text, nullable=False),
     Column("channel", Text, nullable=False),
     Column("natural_key", Text, nullable=False),
@@ -151,7 +152,7 @@ notices = Table(
     Column("answer", Text, nullable=False),
     Column("hold", Text),
     Column("flags", Text, nullable=False, server_default=text("''")),
-    *_state(),
+    *state_columns(),
     PrimaryKeyConstraint("id"),
     UniqueConstraint(
         "bank_code",
@@ -181,7 +182,7 @@ Index(
 payments = Table(
     "payments",
     metadata,
-    _id(),
+    id_column(),
     Column("bank_code", Text, nullable=False),
     Column("transaction_id", Text, nullable=False),
     Column("channel", Text, nullable=False),
@@ -192,7 +193,7 @@ payments = Table(
     Column("paid_at", UtcDateTime, nullable=False),
     Column("recorded_at", UtcDateTime, nullable=False),
     Column("assurance", Text, nullable=False),
-    *_state(),
+    *state_columns(),
     PrimaryKeyConstraint("id"),
     UniqueConstraint("bank_code", "transaction_id"),
     UniqueConstraint("id", "obligation_id"),
@@ -243,7 +244,7 @@ applications = Table(
 journal = Table(
     "journal",
     metadata,
-    _id(),
+    id_column(),
     Column("entity", Text, nullable=False),
     Column("entity_id", COUNTED_ID, nullable=False),
     Column("from_state", Text),

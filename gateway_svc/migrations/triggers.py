@@ -15,15 +15,18 @@ def trigger_statements(
     edges: Edges,
     frozen: Mapping[str, Sequence[str]],
     kept: Mapping[str, str],
+    with_functions: bool = True,
 ) -> list[str]:
     """Return the statements that make the promises on `dialect`.
 
     `edges` names the moves a table's state may make; every move is written to `journal`.
     `frozen` names the columns of a table that never change; `kept` the tables whose rows
-    are never deleted, with the key of each.
+    are never deleted, with the key of each. The first revision brings the functions.
     """
-    make = _postgresql if dialect == "postgresql" else _sqlite
-    return make(edges=edges, frozen=frozen, kept=kept)
+    if dialect == "sqlite":
+        return _sqlite(edges=edges, frozen=frozen, kept=kept)
+    functions = _functions() if with_functions else []
+    return functions + _postgresql(edges=edges, frozen=frozen, kept=kept)
 
 
 def _listed(moves: Iterable[tuple[str, str]]) -> str:
@@ -37,9 +40,8 @@ def _changed(columns: Sequence[str], differs: str) -> str:
     return " OR ".join(f"OLD.{column} {differs} NEW.{column}" for column in columns)
 
 
-def _postgresql(
-    *, edges: Edges, frozen: Mapping[str, Sequence[str]], kept: Mapping[str, str]
-) -> list[str]:
+def _functions() -> list[str]:
+    """Return the functions that the triggers of every revision call."""
     refusal = (
         "CREATE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
         "RAISE EXCEPTION '% of % is refused: %', TG_OP, TG_TABLE_NAME, TG_ARGV[0] "
@@ -52,13 +54,19 @@ def _postgresql(
         "NEW.state_cause, NEW.state_at); RETURN NULL; END $$"
     )
 
+    return [refusal, journalling]
+
+
+def _postgresql(
+    *, edges: Edges, frozen: Mapping[str, Sequence[str]], kept: Mapping[str, str]
+) -> list[str]:
     def trigger(table: str, name: str, moment: str, each: str, does: str) -> str:
         return (
             f"CREATE TRIGGER {table}_{name} {moment} ON {table} FOR EACH {each} "
             f"EXECUTE FUNCTION {does}"
         )
 
-    statements = [refusal, journalling]
+    statements = []
     no_edge = "refuse_change('no such edge between states')"
     facts = "refuse_change('facts are kept')"
     moved = "OLD.state <> NEW.state"

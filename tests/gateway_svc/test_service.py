@@ -21,12 +21,12 @@ import grpc
 import pytest
 from google.protobuf import descriptor_pool
 from google.type import date_pb2, decimal_pb2
-from payments.errors.v1 import errors_pb2
-from payments.gateway.v1 import gateway_service_pb2 as pb
-from payments.gateway.v1 import gateway_service_pb2_grpc as rpc
 
 from chassis.errors import Reasons, ServiceError, from_rpc_error
 from chassis.rpc import open_channel
+from payments.errors.v1 import errors_pb2
+from payments.gateway.v1 import gateway_service_pb2 as pb
+from payments.gateway.v1 import gateway_service_pb2_grpc as rpc
 from tests.support.gateway import (
     FakeIntegration,
     fake_integration,

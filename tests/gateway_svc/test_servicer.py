@@ -13,13 +13,13 @@ from typing import Any
 import grpc
 import grpc_testing
 import pytest
-from payments.gateway.v1 import gateway_service_pb2 as pb
 
 from chassis.auth import Caller
 from chassis.errors import ServiceError
 from chassis.rpc import Call, call_being_served
 from gateway_svc.banks.port import Bank
 from gateway_svc.servicer import GatewayServicer
+from payments.gateway.v1 import gateway_service_pb2 as pb
 from tests.support.sync_servicer import SynchronousServicer
 
 SERVICE = pb.DESCRIPTOR.services_by_name["GatewayService"]
@@ -39,6 +39,7 @@ def servicer() -> Iterator[GatewayServicer]:
         Call(
             caller=Caller(subject="s", scopes=frozenset(), bank="AMK", expires_at_s=0),
             request_id="r",
+            ends_at_s=0,
         )
     )
     parts: Any = NoDatabase()
@@ -48,6 +49,8 @@ def servicer() -> Iterator[GatewayServicer]:
         database=parts,
         lookups=parts,
         notices=parts,
+        khqr=parts,
+        codes=parts,
         clock=lambda: NOW,
     )
     call_being_served.reset(token)

@@ -17,6 +17,7 @@ import pytest
 from chassis.settings import SettingError, Variables
 from gateway_svc import settings as module
 from gateway_svc.settings import GatewaySettings, read_settings
+from tests.support.gateway import BANK_KEY, write_bank_key
 from tests.support.tokens import SigningKey, write_jwks
 
 PRODUCTION = {
@@ -26,6 +27,17 @@ PRODUCTION = {
     "INTEGRATION_URL": "https://integration.insurer.example",
     "BANKS_FILE": str(Path(module.__file__).parent / "banks" / "laptop.toml"),
 }
+VERIFY = '[AMK]\ncurrencies = ["USD"]\nmerchant_id = "1"\nstore_id = "2"\nterminal_id = "3"\n'
+SIGNED = VERIFY + '[AMK.verify]\nurl = "http://x"\n[AMK.signing]\n'
+
+
+@pytest.fixture(autouse=True)
+def var_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Work in an empty folder whose `var` holds the bank's key."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "var").mkdir()
+    write_bank_key(tmp_path / "var")
+    return tmp_path / "var"
 
 
 def read(environ: dict[str, str]) -> GatewaySettings:
@@ -88,6 +100,15 @@ def test_a_wrong_value_is_refused_by_name(environ: dict[str, str], named: str) -
         ('[AMK]\ncurrencies = ["EUR"]', "unknown: 'EUR'"),
         ('[AMK]\ncurrencies = ["USD"]\nenabled = "no"', "`enabled` true or false"),
         ('[AMK]\ncurrencies = ["USD"]\nenabled = false', "no bank is enabled"),
+        ('[AMK]\ncurrencies = ["USD"]\nmerchant_id = 9', r"AMK\.merchant_id: must be text"),
+        ('[AMK]\ncurrencies = ["USD"]\nmerchant_id = "9"', r"AMK\.store_id: must be text"),
+        (VERIFY + '[AMK.verify]\nurl = "ftp://x"', r"AMK\.verify\.url: must start with"),
+        (VERIFY + '[AMK.verify]\nurl = "http://x"', r"AMK\.signing\.key: must be env:"),
+        (SIGNED + 'key = "a secret in place"', r"AMK\.signing\.key: must be env:"),
+        (SIGNED + 'key = "env:NOWHERE"', r"AMK\.signing\.key: NOWHERE: is required"),
+        (SIGNED + 'key = "file:nowhere"', r"AMK\.signing\.key: var/nowhere: No such file"),
+        (SIGNED + 'key = "file:keys/amk-hmac-key"\nstyle = "x"', r"AMK\.signing\.style"),
+        (SIGNED + 'key = "file:keys/amk-hmac-key"\n[AMK.verify]', "is not TOML"),
         ('[AMK]\ncurrencies = ["USD"]\nverify_bill_payments = true', "not supported yet"),
         ('[amk]\ncurrencies = ["USD"]', r"amk: a bank's code is"),
     ],
@@ -97,6 +118,25 @@ def test_a_wrong_bank_is_refused_by_name(tmp_path: Path, toml: str, named: str) 
     path.write_text(toml)
     with pytest.raises(SettingError, match=named):
         read({"BANKS_FILE": str(path)})
+
+
+def test_production_asks_no_bank_over_plain_http_without_a_reason(tmp_path: Path) -> None:
+    path = tmp_path / "banks.toml"
+    for line, accepted in (("", False), ('allow_plain_http = "a tunnel"\n', True)):
+        path.write_text(
+            VERIFY
+            + line
+            + '[AMK.verify]\nurl = "http://x"\n[AMK.signing]\nkey = "file:keys/amk-hmac-key"\n'
+        )
+        if accepted:
+            assert read(PRODUCTION | {"BANKS_FILE": str(path)}).banks["AMK"].verify
+        else:
+            with pytest.raises(SettingError, match="is plain http"):
+                read(PRODUCTION | {"BANKS_FILE": str(path)})
+
+
+def test_a_banks_key_is_in_no_repr() -> None:
+    assert BANK_KEY not in repr(read({}))
 
 
 def test_a_disclosed_credential_is_refused_wherever_it_stands(
@@ -126,7 +166,7 @@ def test_the_disclosed_credentials_are_the_specifications_two() -> None:
 
 
 def started(tmp_path: Path, **environ: str) -> subprocess.CompletedProcess[str]:
-    base = {"PATH": os.environ["PATH"], "VAR_DIR": str(tmp_path)}
+    base = {"PATH": os.environ["PATH"]}
     return subprocess.run(
         [sys.executable, "-m", "gateway_svc"],
         cwd=tmp_path,

@@ -2,7 +2,7 @@
 
 | allowed                                         | refused                                 |
 |-------------------------------------------------|-----------------------------------------|
-| lengths of time, named with their unit (`..._s`) | any other float literal or annotation  |
+| times named so (`..._s`, deadline, clock)       | any other float literal or annotation   |
 | paths joined with `/`                           | a division; `float(...)`; `round(...)`  |
 """
 
@@ -17,10 +17,12 @@ SOURCES = [
     *sorted((ROOT / "gateway_svc").rglob("*.py")),
     # pages.py serves files: its divisions join paths.
     *sorted(set((ROOT / "rest_bridge").rglob("*.py")) - {ROOT / "rest_bridge" / "pages.py"}),
+    *sorted((ROOT / "khqr_svc").rglob("*.py")),
     *sorted((ROOT / "amk_sandbox").rglob("*.py")),
     *(ROOT / "chassis" / name for name in ("money.py", "rules.py", "field_rule.py", "outbox.py")),
 ]
-UNITS = ("_s", "_S")
+# Lengths of time, moments of the monotonic clock, and draws between 0 and 1.
+UNITS = ("_s", "_S", "deadline", "clock", "Clock", "sleep", "Sleep", "random")
 
 
 def floats_in(tree: ast.AST) -> Iterator[str]:

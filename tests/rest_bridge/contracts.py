@@ -7,7 +7,7 @@ from pathlib import Path
 from google.api import annotations_pb2
 from google.protobuf import descriptor_pb2
 from google.protobuf.descriptor_pool import DescriptorPool
-from grpc_tools import protoc  # type: ignore[import-untyped] # it ships no types
+from grpc_tools import protoc
 
 from rest_bridge.contract import default_contracts_image
 

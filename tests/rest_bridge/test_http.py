@@ -4,6 +4,7 @@ import asyncio
 import json
 
 import pytest
+from aiohttp.http_parser import HttpRequestParserPy
 
 from tests.rest_bridge.fakes import Stage, served
 
@@ -138,14 +139,32 @@ async def test_a_caller_who_asks_to_continue_is_told_to(stage: Stage) -> None:
     writer.close()
 
 
-async def test_a_body_that_breaks_off_in_nonsense_names_the_body(stage: Stage) -> None:
+async def broken_off(stage: Stage) -> tuple[int, bytes]:
+    """Begin a chunked body, be asked to continue, and send what is no chunk."""
     reader, writer = await asyncio.open_connection(stage.address.host, stage.address.port)
-    writer.write(CHUNKED.replace(b"\r\n\r\n", b"\r\nExpect: 100-continue\r\n\r\n"))
-    async with asyncio.timeout(5):
-        await reader.readuntil(b"\r\n\r\n")
-        writer.write(b"zz\r\n")
-        status, _, body = await answer(reader)
-    writer.close()
+    try:
+        writer.write(CHUNKED.replace(b"\r\n\r\n", b"\r\nExpect: 100-continue\r\n\r\n"))
+        async with asyncio.timeout(5):
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(b"zz\r\n")
+            status, _, body = await answer(reader)
+            return status, body
+    finally:
+        writer.close()
+
+
+async def test_a_body_that_breaks_off_in_nonsense_is_refused_within_the_budget() -> None:
+    async with served(budget_s=0.3) as stage:
+        status, body = await broken_off(stage)
+    assert status == 408  # aiohttp's compiled parser does not tell the reader of the body
+    assert json.loads(body)["success"] is False
+
+
+async def test_a_broken_body_is_named_where_the_parser_tells_of_it(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("aiohttp.web_protocol.HttpRequestParser", HttpRequestParserPy)
+    status, body = await broken_off(stage)
     assert status == 400
     assert json.loads(body)["error"]["details"] == "body: cannot be read"
 

@@ -190,4 +190,8 @@ async def test_a_new_rpc_is_in_openapi_with_its_words() -> None:
         in operation["responses"]["400"]["content"]["application/json"]["examples"]
     )
     assert {one.get("name") for one in operation["parameters"]} >= {"bankCode", "billNumber"}
-    assert {one["name"] for one in document["tags"]} == {"GatewayService", "DemoService"}
+    assert {one["name"] for one in document["tags"]} == {
+        "GatewayService",
+        "KhqrService",
+        "DemoService",
+    }

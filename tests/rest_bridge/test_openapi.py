@@ -14,7 +14,9 @@ from tests.rest_bridge.fakes import Stage
 ROUTES = [
     ("/{bankCode}/payments", "get", "payments:inquire"),
     ("/{bankCode}/payments", "post", "payments:confirm"),
+    ("/{bankCode}/khqr", "post", "payments:confirm"),
     ("/{bankCode}/payments/{id}", "get", "payments:inquire"),
+    ("/khqr", "get", "khqr:generate"),
 ]
 FILES = [
     ("/docs/swagger-ui.css", "text/css", b".swagger-ui"),

@@ -13,6 +13,7 @@ from gateway_svc.service import GatewayProcess
 from gateway_svc.settings import GatewaySettings, read_settings
 from tests.support.tokens import SigningKey, write_jwks
 
+BANK_KEY = "a dummy key, of no bank"
 JOHN_DOE = (
     '{"policyNumber":"P123456789","payer":"John Doe","amount":150.00,"currency":"USD",'
     '"dueDate":"2025-11-15"}'
@@ -54,11 +55,19 @@ async def fake_integration() -> AsyncIterator[FakeIntegration]:
         await runner.cleanup()
 
 
+def write_bank_key(var_dir: Path) -> None:
+    """Write the key that the laptop's bank signs with."""
+    path = var_dir / "keys" / "amk-hmac-key"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(BANK_KEY)
+
+
 def gateway_settings(
     *, tmp_path: Path, key: SigningKey, environ: Mapping[str, str]
 ) -> GatewaySettings:
     """Return settings on free ports, keys and files under `tmp_path`."""
     keys = write_jwks(tmp_path / "jwks.json", key)
+    write_bank_key(tmp_path)
     merged = {
         "GATEWAY_LISTEN": "127.0.0.1:0",
         "JWT_KEYS_FILE": str(keys),

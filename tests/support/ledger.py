@@ -12,10 +12,10 @@ from chassis.database import Database
 from chassis.group_commit import GroupCommit
 from chassis.money import Currency, Money
 from gateway_svc.confirmation import Confirmation
-from gateway_svc.events import payment_topics
+from gateway_svc.events import EventWriter
 from gateway_svc.inquiry import LookupRecorder
+from gateway_svc.khqr_tables import metadata
 from gateway_svc.payment import Bill, Decision, Lookup, Notice, Premium
-from gateway_svc.tables import metadata
 
 START = datetime(2025, 10, 7, 5, 0, tzinfo=UTC)
 DUE_ON = date(2025, 11, 15)
@@ -32,9 +32,8 @@ class Ledger:
         self.nudged = 0
         self.confirmation = Confirmation(
             database=database,
-            topics=payment_topics(prefix="test"),
+            events=EventWriter(prefix="test", new_id=lambda: f"event-{id(self)}-{next(ids)}"),
             clock=self.clock,
-            new_id=lambda: f"event-{id(self)}-{next(ids)}",
             committed=self._nudge,
         )
         self.lookups = LookupRecorder(database=database, clock=self.clock)

@@ -25,19 +25,21 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fpayments/events/v1/events.proto\x12\x12payments.events.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xcf\x03\n\x0cPaymentEvent\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12\x16\n\x0eschema_version\x18\x02 \x01(\r\x12\x32\n\x04type\x18\x03 \x01(\x0e\x32$.payments.events.v1.PaymentEventType\x12/\n\x0boccurred_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08sequence\x18\x05 \x01(\r\x12\x30\n\tassurance\x18\x06 \x01(\x0e\x32\x1d.payments.events.v1.Assurance\x12\x11\n\tbank_code\x18\x07 \x01(\t\x12,\n\x07\x63hannel\x18\x08 \x01(\x0e\x32\x1b.payments.events.v1.Channel\x12\x15\n\rpolicy_number\x18\t \x01(\t\x12\x0e\n\x06\x64ue_on\x18\n \x01(\t\x12\x0f\n\x07\x62ill_id\x18\x0b \x01(\x03\x12\x16\n\x0etransaction_id\x18\x0c \x01(\t\x12\x0e\n\x06\x61mount\x18\r \x01(\t\x12\x10\n\x08\x63urrency\x18\x0e \x01(\t\x12+\n\x07paid_at\x18\x0f \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04late\x18\x10 \x01(\x08*^\n\tAssurance\x12\x19\n\x15\x41SSURANCE_UNSPECIFIED\x10\x00\x12\x19\n\x15\x41SSURANCE_BANK_NOTICE\x10\x01\x12\x1b\n\x17\x41SSURANCE_BANK_VERIFIED\x10\x02*F\n\x07\x43hannel\x12\x17\n\x13\x43HANNEL_UNSPECIFIED\x10\x00\x12\x10\n\x0c\x43HANNEL_BILL\x10\x01\x12\x10\n\x0c\x43HANNEL_KHQR\x10\x02*\x99\x01\n\x10PaymentEventType\x12\"\n\x1ePAYMENT_EVENT_TYPE_UNSPECIFIED\x10\x00\x12\x1f\n\x1bPAYMENT_EVENT_TYPE_VERIFIED\x10\x01\x12 \n\x1cPAYMENT_EVENT_TYPE_CONFIRMED\x10\x02\x12\x1e\n\x1aPAYMENT_EVENT_TYPE_SUCCESS\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fpayments/events/v1/events.proto\x12\x12payments.events.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xcf\x03\n\x0cPaymentEvent\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12\x16\n\x0eschema_version\x18\x02 \x01(\r\x12\x32\n\x04type\x18\x03 \x01(\x0e\x32$.payments.events.v1.PaymentEventType\x12/\n\x0boccurred_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08sequence\x18\x05 \x01(\r\x12\x30\n\tassurance\x18\x06 \x01(\x0e\x32\x1d.payments.events.v1.Assurance\x12\x11\n\tbank_code\x18\x07 \x01(\t\x12,\n\x07\x63hannel\x18\x08 \x01(\x0e\x32\x1b.payments.events.v1.Channel\x12\x15\n\rpolicy_number\x18\t \x01(\t\x12\x0e\n\x06\x64ue_on\x18\n \x01(\t\x12\x0f\n\x07\x62ill_id\x18\x0b \x01(\x03\x12\x16\n\x0etransaction_id\x18\x0c \x01(\t\x12\x0e\n\x06\x61mount\x18\r \x01(\t\x12\x10\n\x08\x63urrency\x18\x0e \x01(\t\x12+\n\x07paid_at\x18\x0f \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04late\x18\x10 \x01(\x08\"\xb3\x02\n\x12KhqrGeneratedEvent\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12\x16\n\x0eschema_version\x18\x02 \x01(\r\x12/\n\x0boccurred_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08sequence\x18\x04 \x01(\r\x12\x11\n\tbank_code\x18\x05 \x01(\t\x12\x15\n\rpolicy_number\x18\x06 \x01(\t\x12\x0e\n\x06\x64ue_on\x18\x07 \x01(\t\x12\x0f\n\x07\x62ill_id\x18\x08 \x01(\x03\x12\x0e\n\x06\x61mount\x18\t \x01(\t\x12\x10\n\x08\x63urrency\x18\n \x01(\t\x12\x13\n\x0bpayload_md5\x18\x0b \x01(\t\x12.\n\nexpires_at\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp*^\n\tAssurance\x12\x19\n\x15\x41SSURANCE_UNSPECIFIED\x10\x00\x12\x19\n\x15\x41SSURANCE_BANK_NOTICE\x10\x01\x12\x1b\n\x17\x41SSURANCE_BANK_VERIFIED\x10\x02*F\n\x07\x43hannel\x12\x17\n\x13\x43HANNEL_UNSPECIFIED\x10\x00\x12\x10\n\x0c\x43HANNEL_BILL\x10\x01\x12\x10\n\x0c\x43HANNEL_KHQR\x10\x02*\x99\x01\n\x10PaymentEventType\x12\"\n\x1ePAYMENT_EVENT_TYPE_UNSPECIFIED\x10\x00\x12\x1f\n\x1bPAYMENT_EVENT_TYPE_VERIFIED\x10\x01\x12 \n\x1cPAYMENT_EVENT_TYPE_CONFIRMED\x10\x02\x12\x1e\n\x1aPAYMENT_EVENT_TYPE_SUCCESS\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'payments.events.v1.events_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ASSURANCE']._serialized_start=554
-  _globals['_ASSURANCE']._serialized_end=648
-  _globals['_CHANNEL']._serialized_start=650
-  _globals['_CHANNEL']._serialized_end=720
-  _globals['_PAYMENTEVENTTYPE']._serialized_start=723
-  _globals['_PAYMENTEVENTTYPE']._serialized_end=876
+  _globals['_ASSURANCE']._serialized_start=864
+  _globals['_ASSURANCE']._serialized_end=958
+  _globals['_CHANNEL']._serialized_start=960
+  _globals['_CHANNEL']._serialized_end=1030
+  _globals['_PAYMENTEVENTTYPE']._serialized_start=1033
+  _globals['_PAYMENTEVENTTYPE']._serialized_end=1186
   _globals['_PAYMENTEVENT']._serialized_start=89
   _globals['_PAYMENTEVENT']._serialized_end=552
+  _globals['_KHQRGENERATEDEVENT']._serialized_start=555
+  _globals['_KHQRGENERATEDEVENT']._serialized_end=862
 # @@protoc_insertion_point(module_scope)

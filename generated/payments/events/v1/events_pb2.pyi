@@ -177,3 +177,75 @@ class PaymentEvent(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___PaymentEvent: _TypeAlias = PaymentEvent  # noqa: Y015
+
+@_typing.final
+class KhqrGeneratedEvent(_message.Message):
+    """A fact about a KHQR code: a new one was handed out. Topic
+    `{prefix}.khqr.generated-event`.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EVENT_ID_FIELD_NUMBER: _builtins.int
+    SCHEMA_VERSION_FIELD_NUMBER: _builtins.int
+    OCCURRED_AT_FIELD_NUMBER: _builtins.int
+    SEQUENCE_FIELD_NUMBER: _builtins.int
+    BANK_CODE_FIELD_NUMBER: _builtins.int
+    POLICY_NUMBER_FIELD_NUMBER: _builtins.int
+    DUE_ON_FIELD_NUMBER: _builtins.int
+    BILL_ID_FIELD_NUMBER: _builtins.int
+    AMOUNT_FIELD_NUMBER: _builtins.int
+    CURRENCY_FIELD_NUMBER: _builtins.int
+    PAYLOAD_MD5_FIELD_NUMBER: _builtins.int
+    EXPIRES_AT_FIELD_NUMBER: _builtins.int
+    event_id: _builtins.str
+    """Stable over every delivery: drop what you have seen."""
+    schema_version: _builtins.int
+    """Raised when the meaning of a member changes."""
+    sequence: _builtins.int
+    """Rises by one with each event of an obligation."""
+    bank_code: _builtins.str
+    """The bank whose code it is."""
+    policy_number: _builtins.str
+    """The policy, as the insurer spells it; the key of the event."""
+    due_on: _builtins.str
+    """The due date of the obligation, YYYY-MM-DD."""
+    bill_id: _builtins.int
+    """The bill that the code asks to pay."""
+    amount: _builtins.str
+    """The amount with the currency's own decimals, as text."""
+    currency: _builtins.str
+    """USD or KHR."""
+    payload_md5: _builtins.str
+    """Bakong's transaction key: the MD5 of the code's text."""
+    @_builtins.property
+    def occurred_at(self) -> _timestamp_pb2.Timestamp:
+        """When it was recorded."""
+
+    @_builtins.property
+    def expires_at(self) -> _timestamp_pb2.Timestamp:
+        """Until when the code can be paid."""
+
+    def __init__(
+        self,
+        *,
+        event_id: _builtins.str = ...,
+        schema_version: _builtins.int = ...,
+        occurred_at: _timestamp_pb2.Timestamp | None = ...,
+        sequence: _builtins.int = ...,
+        bank_code: _builtins.str = ...,
+        policy_number: _builtins.str = ...,
+        due_on: _builtins.str = ...,
+        bill_id: _builtins.int = ...,
+        amount: _builtins.str = ...,
+        currency: _builtins.str = ...,
+        payload_md5: _builtins.str = ...,
+        expires_at: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["expires_at", b"expires_at", "occurred_at", b"occurred_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "bank_code", b"bank_code", "bill_id", b"bill_id", "currency", b"currency", "due_on", b"due_on", "event_id", b"event_id", "expires_at", b"expires_at", "occurred_at", b"occurred_at", "payload_md5", b"payload_md5", "policy_number", b"policy_number", "schema_version", b"schema_version", "sequence", b"sequence"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___KhqrGeneratedEvent: _TypeAlias = KhqrGeneratedEvent  # noqa: Y015

@@ -29,6 +29,22 @@ class _ConfirmationStatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Co
     CONFIRMATION_STATUS_UNSPECIFIED: _ConfirmationStatus.ValueType  # 0
     CONFIRMATION_STATUS_CONFIRMED: _ConfirmationStatus.ValueType  # 1
     """The payment is recorded and the premium settled."""
+    CONFIRMATION_STATUS_RECEIVED: _ConfirmationStatus.ValueType  # 2
+    """The money is recorded; a person finds out what it pays."""
+    CONFIRMATION_STATUS_PENDING: _ConfirmationStatus.ValueType  # 3
+    """The bank has not decided yet; the bill stays open."""
+    CONFIRMATION_STATUS_FAILED: _ConfirmationStatus.ValueType  # 4
+    """The bank says that nothing was paid; the bill stays open."""
+    CONFIRMATION_STATUS_DECLINED: _ConfirmationStatus.ValueType  # 5
+    """The bank declined the payment; the bill stays open."""
+    CONFIRMATION_STATUS_CANCELLED: _ConfirmationStatus.ValueType  # 6
+    """The customer cancelled; the bill stays open."""
+    CONFIRMATION_STATUS_EXPIRED: _ConfirmationStatus.ValueType  # 7
+    """The code expired at the bank; the bill stays open."""
+    CONFIRMATION_STATUS_REVERSED: _ConfirmationStatus.ValueType  # 8
+    """The bank took a payment back; a person looks."""
+    CONFIRMATION_STATUS_REFUNDED: _ConfirmationStatus.ValueType  # 9
+    """The bank refunded a payment; a person looks."""
 
 class ConfirmationStatus(_ConfirmationStatus, metaclass=_ConfirmationStatusEnumTypeWrapper):
     """How a notice ended."""
@@ -36,6 +52,22 @@ class ConfirmationStatus(_ConfirmationStatus, metaclass=_ConfirmationStatusEnumT
 CONFIRMATION_STATUS_UNSPECIFIED: ConfirmationStatus.ValueType  # 0
 CONFIRMATION_STATUS_CONFIRMED: ConfirmationStatus.ValueType  # 1
 """The payment is recorded and the premium settled."""
+CONFIRMATION_STATUS_RECEIVED: ConfirmationStatus.ValueType  # 2
+"""The money is recorded; a person finds out what it pays."""
+CONFIRMATION_STATUS_PENDING: ConfirmationStatus.ValueType  # 3
+"""The bank has not decided yet; the bill stays open."""
+CONFIRMATION_STATUS_FAILED: ConfirmationStatus.ValueType  # 4
+"""The bank says that nothing was paid; the bill stays open."""
+CONFIRMATION_STATUS_DECLINED: ConfirmationStatus.ValueType  # 5
+"""The bank declined the payment; the bill stays open."""
+CONFIRMATION_STATUS_CANCELLED: ConfirmationStatus.ValueType  # 6
+"""The customer cancelled; the bill stays open."""
+CONFIRMATION_STATUS_EXPIRED: ConfirmationStatus.ValueType  # 7
+"""The code expired at the bank; the bill stays open."""
+CONFIRMATION_STATUS_REVERSED: ConfirmationStatus.ValueType  # 8
+"""The bank took a payment back; a person looks."""
+CONFIRMATION_STATUS_REFUNDED: ConfirmationStatus.ValueType  # 9
+"""The bank refunded a payment; a person looks."""
 Global___ConfirmationStatus: _TypeAlias = ConfirmationStatus  # noqa: Y015
 
 class _PaymentStatus:
@@ -193,6 +225,230 @@ class ConfirmPaymentRequest(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ConfirmPaymentRequest: _TypeAlias = ConfirmPaymentRequest  # noqa: Y015
+
+@_typing.final
+class ConfirmKhqrPaymentRequest(_message.Message):
+    """What the bank says became of a code. Amount, currency and time are required
+    of a SUCCESS.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BANK_CODE_FIELD_NUMBER: _builtins.int
+    INVOICE_NUMBER_FIELD_NUMBER: _builtins.int
+    STATUS_FIELD_NUMBER: _builtins.int
+    MERCHANT_NUMBER_FIELD_NUMBER: _builtins.int
+    PAID_AMOUNT_FIELD_NUMBER: _builtins.int
+    CURRENCY_FIELD_NUMBER: _builtins.int
+    PAID_DATETIME_FIELD_NUMBER: _builtins.int
+    RECEIVED_BODY_FIELD_NUMBER: _builtins.int
+    bank_code: _builtins.str
+    """The bank's code."""
+    invoice_number: _builtins.str
+    """The bill's number."""
+    status: _builtins.str
+    """SUCCESS, PENDING, FAILED, DECLINED, CANCELLED, EXPIRED, REVERSED or REFUNDED."""
+    merchant_number: _builtins.str
+    """Our merchant account at the bank."""
+    currency: _builtins.str
+    """What it was paid in."""
+    received_body: _builtins.bytes
+    """The notice, byte for byte."""
+    @_builtins.property
+    def paid_amount(self) -> _decimal_pb2.Decimal:
+        """What was paid."""
+
+    @_builtins.property
+    def paid_datetime(self) -> _timestamp_pb2.Timestamp:
+        """When the customer paid, Phnom Penh time (GMT+7), to the microsecond."""
+
+    def __init__(
+        self,
+        *,
+        bank_code: _builtins.str = ...,
+        invoice_number: _builtins.str = ...,
+        status: _builtins.str = ...,
+        merchant_number: _builtins.str = ...,
+        paid_amount: _decimal_pb2.Decimal | None = ...,
+        currency: _builtins.str = ...,
+        paid_datetime: _timestamp_pb2.Timestamp | None = ...,
+        received_body: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["paid_amount", b"paid_amount", "paid_datetime", b"paid_datetime"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bank_code", b"bank_code", "currency", b"currency", "invoice_number", b"invoice_number", "merchant_number", b"merchant_number", "paid_amount", b"paid_amount", "paid_datetime", b"paid_datetime", "received_body", b"received_body", "status", b"status"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ConfirmKhqrPaymentRequest: _TypeAlias = ConfirmKhqrPaymentRequest  # noqa: Y015
+
+@_typing.final
+class ConfirmKhqrPaymentResponse(_message.Message):
+    """What became of the notice."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TRANSACTION_ID_FIELD_NUMBER: _builtins.int
+    STATUS_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    transaction_id: _builtins.str
+    """Our number of the payment."""
+    status: Global___ConfirmationStatus.ValueType
+    """How the notice ended."""
+    message: _builtins.str
+    """The same in words."""
+    def __init__(
+        self,
+        *,
+        transaction_id: _builtins.str = ...,
+        status: Global___ConfirmationStatus.ValueType = ...,
+        message: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["message", b"message", "status", b"status", "transaction_id", b"transaction_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ConfirmKhqrPaymentResponse: _TypeAlias = ConfirmKhqrPaymentResponse  # noqa: Y015
+
+@_typing.final
+class GetLiveKhqrRequest(_message.Message):
+    """Which bill's code is asked for."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BANK_CODE_FIELD_NUMBER: _builtins.int
+    BILL_ID_FIELD_NUMBER: _builtins.int
+    bank_code: _builtins.str
+    """The bank's code."""
+    bill_id: _builtins.int
+    """The bill's number."""
+    def __init__(
+        self,
+        *,
+        bank_code: _builtins.str = ...,
+        bill_id: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bank_code", b"bank_code", "bill_id", b"bill_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetLiveKhqrRequest: _TypeAlias = GetLiveKhqrRequest  # noqa: Y015
+
+@_typing.final
+class GetLiveKhqrResponse(_message.Message):
+    """The code that can be scanned now."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CODE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def code(self) -> Global___KhqrCode:
+        """The code; absent where none is live."""
+
+    def __init__(
+        self,
+        *,
+        code: Global___KhqrCode | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["code", b"code"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetLiveKhqrResponse: _TypeAlias = GetLiveKhqrResponse  # noqa: Y015
+
+@_typing.final
+class KhqrCode(_message.Message):
+    """A checked code."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAYLOAD_FIELD_NUMBER: _builtins.int
+    IMAGE_FIELD_NUMBER: _builtins.int
+    EXPIRES_AT_FIELD_NUMBER: _builtins.int
+    payload: _builtins.str
+    """The text inside the code."""
+    image: _builtins.bytes
+    """The picture."""
+    @_builtins.property
+    def expires_at(self) -> _timestamp_pb2.Timestamp:
+        """Until when it can be paid."""
+
+    def __init__(
+        self,
+        *,
+        payload: _builtins.str = ...,
+        image: _builtins.bytes = ...,
+        expires_at: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["expires_at", b"expires_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["expires_at", b"expires_at", "image", b"image", "payload", b"payload"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___KhqrCode: _TypeAlias = KhqrCode  # noqa: Y015
+
+@_typing.final
+class RecordKhqrRequest(_message.Message):
+    """A code to be kept."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BANK_CODE_FIELD_NUMBER: _builtins.int
+    BILL_ID_FIELD_NUMBER: _builtins.int
+    CODE_FIELD_NUMBER: _builtins.int
+    bank_code: _builtins.str
+    """The bank's code."""
+    bill_id: _builtins.int
+    """The bill's number."""
+    @_builtins.property
+    def code(self) -> Global___KhqrCode:
+        """The code."""
+
+    def __init__(
+        self,
+        *,
+        bank_code: _builtins.str = ...,
+        bill_id: _builtins.int = ...,
+        code: Global___KhqrCode | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["code", b"code"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bank_code", b"bank_code", "bill_id", b"bill_id", "code", b"code"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RecordKhqrRequest: _TypeAlias = RecordKhqrRequest  # noqa: Y015
+
+@_typing.final
+class RecordKhqrResponse(_message.Message):
+    """The code that is live now: the one given, or the one that was there first."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CODE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def code(self) -> Global___KhqrCode:
+        """The code to hand out."""
+
+    def __init__(
+        self,
+        *,
+        code: Global___KhqrCode | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["code", b"code"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RecordKhqrResponse: _TypeAlias = RecordKhqrResponse  # noqa: Y015
 
 @_typing.final
 class ConfirmPaymentResponse(_message.Message):

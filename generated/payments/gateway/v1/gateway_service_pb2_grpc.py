@@ -45,10 +45,25 @@ class GatewayServiceStub:
                 request_serializer=payments_dot_gateway_dot_v1_dot_gateway__service__pb2.ConfirmPaymentRequest.SerializeToString,
                 response_deserializer=payments_dot_gateway_dot_v1_dot_gateway__service__pb2.ConfirmPaymentResponse.FromString,
                 _registered_method=True)
+        self.ConfirmKhqrPayment = channel.unary_unary(
+                '/payments.gateway.v1.GatewayService/ConfirmKhqrPayment',
+                request_serializer=payments_dot_gateway_dot_v1_dot_gateway__service__pb2.ConfirmKhqrPaymentRequest.SerializeToString,
+                response_deserializer=payments_dot_gateway_dot_v1_dot_gateway__service__pb2.ConfirmKhqrPaymentResponse.FromString,
+                _registered_method=True)
         self.GetPayment = channel.unary_unary(
                 '/payments.gateway.v1.GatewayService/GetPayment',
                 request_serializer=payments_dot_gateway_dot_v1_dot_gateway__service__pb2.GetPaymentRequest.SerializeToString,
                 response_deserializer=payments_dot_gateway_dot_v1_dot_gateway__service__pb2.GetPaymentResponse.FromString,
+                _registered_method=True)
+        self.GetLiveKhqr = channel.unary_unary(
+                '/payments.gateway.v1.GatewayService/GetLiveKhqr',
+                request_serializer=payments_dot_gateway_dot_v1_dot_gateway__service__pb2.GetLiveKhqrRequest.SerializeToString,
+                response_deserializer=payments_dot_gateway_dot_v1_dot_gateway__service__pb2.GetLiveKhqrResponse.FromString,
+                _registered_method=True)
+        self.RecordKhqr = channel.unary_unary(
+                '/payments.gateway.v1.GatewayService/RecordKhqr',
+                request_serializer=payments_dot_gateway_dot_v1_dot_gateway__service__pb2.RecordKhqrRequest.SerializeToString,
+                response_deserializer=payments_dot_gateway_dot_v1_dot_gateway__service__pb2.RecordKhqrResponse.FromString,
                 _registered_method=True)
 
 
@@ -76,10 +91,36 @@ class GatewayServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ConfirmKhqrPayment(self, request, context):
+        """Tell what became of a KHQR code.
+
+        Called by the bank. A SUCCESS is believed only when the bank vouches for it
+        when asked. The same notice sent again gets the same answer, with
+        `Idempotent-Replayed: true`. Only 429 and 5xx mean "try again".
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetPayment(self, request, context):
         """Ask how a bill stands.
 
         What an app shows while the customer pays.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetLiveKhqr(self, request, context):
+        """Ask for the code of a bill that can be scanned now. Internal: KhqrService.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RecordKhqr(self, request, context):
+        """Keep a checked code, with its event, unless one is live already.
+        Internal: KhqrService.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -98,10 +139,25 @@ def add_GatewayServiceServicer_to_server(servicer, server):
                     request_deserializer=payments_dot_gateway_dot_v1_dot_gateway__service__pb2.ConfirmPaymentRequest.FromString,
                     response_serializer=payments_dot_gateway_dot_v1_dot_gateway__service__pb2.ConfirmPaymentResponse.SerializeToString,
             ),
+            'ConfirmKhqrPayment': grpc.unary_unary_rpc_method_handler(
+                    servicer.ConfirmKhqrPayment,
+                    request_deserializer=payments_dot_gateway_dot_v1_dot_gateway__service__pb2.ConfirmKhqrPaymentRequest.FromString,
+                    response_serializer=payments_dot_gateway_dot_v1_dot_gateway__service__pb2.ConfirmKhqrPaymentResponse.SerializeToString,
+            ),
             'GetPayment': grpc.unary_unary_rpc_method_handler(
                     servicer.GetPayment,
                     request_deserializer=payments_dot_gateway_dot_v1_dot_gateway__service__pb2.GetPaymentRequest.FromString,
                     response_serializer=payments_dot_gateway_dot_v1_dot_gateway__service__pb2.GetPaymentResponse.SerializeToString,
+            ),
+            'GetLiveKhqr': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetLiveKhqr,
+                    request_deserializer=payments_dot_gateway_dot_v1_dot_gateway__service__pb2.GetLiveKhqrRequest.FromString,
+                    response_serializer=payments_dot_gateway_dot_v1_dot_gateway__service__pb2.GetLiveKhqrResponse.SerializeToString,
+            ),
+            'RecordKhqr': grpc.unary_unary_rpc_method_handler(
+                    servicer.RecordKhqr,
+                    request_deserializer=payments_dot_gateway_dot_v1_dot_gateway__service__pb2.RecordKhqrRequest.FromString,
+                    response_serializer=payments_dot_gateway_dot_v1_dot_gateway__service__pb2.RecordKhqrResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -170,6 +226,33 @@ class GatewayService:
             _registered_method=True)
 
     @staticmethod
+    def ConfirmKhqrPayment(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/payments.gateway.v1.GatewayService/ConfirmKhqrPayment',
+            payments_dot_gateway_dot_v1_dot_gateway__service__pb2.ConfirmKhqrPaymentRequest.SerializeToString,
+            payments_dot_gateway_dot_v1_dot_gateway__service__pb2.ConfirmKhqrPaymentResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def GetPayment(request,
             target,
             options=(),
@@ -186,6 +269,60 @@ class GatewayService:
             '/payments.gateway.v1.GatewayService/GetPayment',
             payments_dot_gateway_dot_v1_dot_gateway__service__pb2.GetPaymentRequest.SerializeToString,
             payments_dot_gateway_dot_v1_dot_gateway__service__pb2.GetPaymentResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetLiveKhqr(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/payments.gateway.v1.GatewayService/GetLiveKhqr',
+            payments_dot_gateway_dot_v1_dot_gateway__service__pb2.GetLiveKhqrRequest.SerializeToString,
+            payments_dot_gateway_dot_v1_dot_gateway__service__pb2.GetLiveKhqrResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RecordKhqr(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/payments.gateway.v1.GatewayService/RecordKhqr',
+            payments_dot_gateway_dot_v1_dot_gateway__service__pb2.RecordKhqrRequest.SerializeToString,
+            payments_dot_gateway_dot_v1_dot_gateway__service__pb2.RecordKhqrResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -28,10 +28,23 @@ class GatewayServiceStub:
     Called by the bank. The same notice sent again gets the same answer, with
     `Idempotent-Replayed: true`. Only 429 and 5xx mean "try again".
     """
+    ConfirmKhqrPayment: _aio.UnaryUnaryMultiCallable[_gateway_service_pb2.ConfirmKhqrPaymentRequest, _gateway_service_pb2.ConfirmKhqrPaymentResponse]
+    """Tell what became of a KHQR code.
+
+    Called by the bank. A SUCCESS is believed only when the bank vouches for it
+    when asked. The same notice sent again gets the same answer, with
+    `Idempotent-Replayed: true`. Only 429 and 5xx mean "try again".
+    """
     GetPayment: _aio.UnaryUnaryMultiCallable[_gateway_service_pb2.GetPaymentRequest, _gateway_service_pb2.GetPaymentResponse]
     """Ask how a bill stands.
 
     What an app shows while the customer pays.
+    """
+    GetLiveKhqr: _aio.UnaryUnaryMultiCallable[_gateway_service_pb2.GetLiveKhqrRequest, _gateway_service_pb2.GetLiveKhqrResponse]
+    """Ask for the code of a bill that can be scanned now. Internal: KhqrService."""
+    RecordKhqr: _aio.UnaryUnaryMultiCallable[_gateway_service_pb2.RecordKhqrRequest, _gateway_service_pb2.RecordKhqrResponse]
+    """Keep a checked code, with its event, unless one is live already.
+    Internal: KhqrService.
     """
 
 class GatewayServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -62,6 +75,19 @@ class GatewayServiceServicer(metaclass=_abc_1.ABCMeta):
         """
 
     @_abc_1.abstractmethod
+    def ConfirmKhqrPayment(
+        self,
+        request: _gateway_service_pb2.ConfirmKhqrPaymentRequest,
+        context: _aio.ServicerContext[_gateway_service_pb2.ConfirmKhqrPaymentRequest, _abc.Awaitable[_gateway_service_pb2.ConfirmKhqrPaymentResponse]],
+    ) -> _abc.Awaitable[_gateway_service_pb2.ConfirmKhqrPaymentResponse]:
+        """Tell what became of a KHQR code.
+
+        Called by the bank. A SUCCESS is believed only when the bank vouches for it
+        when asked. The same notice sent again gets the same answer, with
+        `Idempotent-Replayed: true`. Only 429 and 5xx mean "try again".
+        """
+
+    @_abc_1.abstractmethod
     def GetPayment(
         self,
         request: _gateway_service_pb2.GetPaymentRequest,
@@ -70,6 +96,24 @@ class GatewayServiceServicer(metaclass=_abc_1.ABCMeta):
         """Ask how a bill stands.
 
         What an app shows while the customer pays.
+        """
+
+    @_abc_1.abstractmethod
+    def GetLiveKhqr(
+        self,
+        request: _gateway_service_pb2.GetLiveKhqrRequest,
+        context: _aio.ServicerContext[_gateway_service_pb2.GetLiveKhqrRequest, _abc.Awaitable[_gateway_service_pb2.GetLiveKhqrResponse]],
+    ) -> _abc.Awaitable[_gateway_service_pb2.GetLiveKhqrResponse]:
+        """Ask for the code of a bill that can be scanned now. Internal: KhqrService."""
+
+    @_abc_1.abstractmethod
+    def RecordKhqr(
+        self,
+        request: _gateway_service_pb2.RecordKhqrRequest,
+        context: _aio.ServicerContext[_gateway_service_pb2.RecordKhqrRequest, _abc.Awaitable[_gateway_service_pb2.RecordKhqrResponse]],
+    ) -> _abc.Awaitable[_gateway_service_pb2.RecordKhqrResponse]:
+        """Keep a checked code, with its event, unless one is live already.
+        Internal: KhqrService.
         """
 
 def add_GatewayServiceServicer_to_server(servicer: GatewayServiceServicer, server: _aio.Server) -> None: ...

@@ -1,0 +1,197 @@
+"""`banks.toml`: one table a bank, read once; secrets by reference, identifiers as text.
+
+`env:NAME` names a variable, `file:PATH` a file (a relative path starts at VAR_DIR). What other
+services read from the same file is left alone here.
+"""
+
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+from chassis.money import Currency
+from chassis.settings import SettingError, Variables
+from gateway_svc.banks.amk import AnswerShape
+from gateway_svc.banks.signing import SigningForm, SigningFormWrong, read_form
+from gateway_svc.verification import MerchantAccount
+
+_CODE = re.compile(r"[A-Z0-9]{2,10}", re.ASCII)
+_IDENTIFIER = re.compile(r"[!-~]{1,32}", re.ASCII)
+
+
+@dataclass(frozen=True, kw_only=True)
+class VerifyConfig:
+    """How a bank is asked about a payment: `[<bank>.verify]` and `[<bank>.signing]`."""
+
+    url: str
+    form: SigningForm
+    key: str
+    shape: AnswerShape
+
+    def __repr__(self) -> str:
+        """Return nothing that could hold the key."""
+        return "VerifyConfig(...)"
+
+
+@dataclass(frozen=True, kw_only=True)
+class BankConfig:
+    """One enabled bank, as the file states it."""
+
+    code: str
+    currencies: frozenset[Currency]
+    account: MerchantAccount | None
+    verify: VerifyConfig | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Source:
+    """Where values come from, and how strictly they are taken."""
+
+    variables: Variables
+    var_dir: Path
+    production: bool
+
+
+def read_banks(
+    *, path: Path, variables: Variables, var_dir: Path, production: bool
+) -> dict[str, BankConfig]:
+    """Return the enabled banks of the file at `path`, by code.
+
+    :raises SettingError: unreadable, no bank enabled, or a member is missing or wrong.
+    """
+    source = _Source(variables=variables, var_dir=var_dir, production=production)
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as problem:
+        raise SettingError(f"BANKS_FILE: {path}: {problem.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as problem:
+        raise SettingError(f"BANKS_FILE: {path}: is not TOML: {problem}") from None
+    banks = {
+        code: _bank(code, table, source)
+        for code, table in document.items()
+        if _enabled(code, table)
+    }
+    if not banks:
+        raise SettingError(f"BANKS_FILE: {path}: no bank is enabled")
+    return banks
+
+
+def texts_of(value: Any) -> list[str]:
+    """Return every text inside a parsed document, at any depth."""
+    if isinstance(value, Mapping):
+        return [text for one in value.values() for text in texts_of(one)]
+    if isinstance(value, list):
+        return [text for one in value for text in texts_of(one)]
+    return [value] if isinstance(value, str) else []
+
+
+def _enabled(code: str, table: Any) -> bool:
+    if not isinstance(table, Mapping) or not isinstance(table.get("enabled", True), bool):
+        raise SettingError(f"BANKS_FILE: {code}: must be a table, its `enabled` true or false")
+    return bool(table.get("enabled", True))
+
+
+def _bank(code: str, table: Mapping[str, Any], source: _Source) -> BankConfig:
+    if not _CODE.fullmatch(code):
+        raise SettingError(f"BANKS_FILE: {code}: a bank's code is 2 to 10 of A-Z and 0-9")
+    currencies = table.get("currencies")
+    if not isinstance(currencies, list) or not currencies:
+        raise SettingError(f"BANKS_FILE: {code}.currencies: must list USD, KHR or both")
+    unknown = [one for one in currencies if one not in Currency.__members__]
+    if unknown:
+        raise SettingError(f"BANKS_FILE: {code}.currencies: unknown: {unknown[0]!r}")
+    if table.get("verify_bill_payments", False) is not False:
+        # Until AMK confirms that its verify covers bill payments there is nobody to ask.
+        raise SettingError(f"BANKS_FILE: {code}.verify_bill_payments: is not supported yet")
+    account = _account(code, table)
+    return BankConfig(
+        code=code,
+        currencies=frozenset(Currency(one) for one in currencies),
+        account=account,
+        verify=None if account is None else _verify(code, table, source),
+    )
+
+
+def _account(code: str, table: Mapping[str, Any]) -> MerchantAccount | None:
+    names = ("merchant_id", "store_id", "terminal_id")
+    if not any(name in table for name in names):
+        return None
+    for name in names:
+        value = table.get(name)
+        if not isinstance(value, str) or not _IDENTIFIER.fullmatch(value):
+            raise SettingError(f"BANKS_FILE: {code}.{name}: must be text of 1 to 32 characters")
+    return MerchantAccount(**{name: table[name] for name in names})
+
+
+def _verify(code: str, table: Mapping[str, Any], source: _Source) -> VerifyConfig | None:
+    verify = table.get("verify")
+    if verify is None:
+        return None
+    signing = table.get("signing", {})
+    if not isinstance(verify, Mapping) or not isinstance(signing, Mapping):
+        raise SettingError(f"BANKS_FILE: {code}: verify and signing must be tables")
+    url = _resolved(f"{code}.verify.url", verify.get("url"), source)
+    if not url.startswith(("https://", "http://")):
+        raise SettingError(f"BANKS_FILE: {code}.verify.url: must start with https:// or http://")
+    reason = table.get("allow_plain_http", "")
+    if (
+        url.startswith("http://")
+        and source.production
+        and not (isinstance(reason, str) and reason.strip())
+    ):
+        raise SettingError(
+            f"BANKS_FILE: {code}.verify.url: is plain http; set allow_plain_http to the reason"
+        )
+    key = signing.get("key")
+    if not isinstance(key, str) or not key.startswith(("env:", "file:")):
+        raise SettingError(f"BANKS_FILE: {code}.signing.key: must be env:NAME or file:PATH")
+    try:
+        form = read_form(signing)
+    except SigningFormWrong as problem:
+        raise SettingError(f"BANKS_FILE: {code}.signing.{problem}") from None
+    return VerifyConfig(
+        url=url,
+        form=form,
+        key=_resolved(f"{code}.signing.key", key, source),
+        shape=_shape(code, verify),
+    )
+
+
+def _shape(code: str, table: Mapping[str, Any]) -> AnswerShape:
+    changes: dict[str, Any] = {}
+    for one in fields(AnswerShape):
+        value = table.get(one.name)
+        if value is None:
+            continue
+        is_set = isinstance(one.default, frozenset)
+        if is_set and isinstance(value, list) and all(isinstance(part, str) for part in value):
+            changes[one.name] = frozenset(value)
+        elif not is_set and isinstance(value, str) and value:
+            changes[one.name] = value
+        else:
+            kind = "a list of texts" if is_set else "a text"
+            raise SettingError(f"BANKS_FILE: {code}.verify.{one.name}: must be {kind}")
+    return replace(AnswerShape(), **changes)
+
+
+def _resolved(name: str, value: Any, source: _Source) -> str:
+    """Return what `value` says or refers to; a secret is never part of an error."""
+    if not isinstance(value, str) or not value:
+        raise SettingError(f"BANKS_FILE: {name}: is missing")
+    kind, _, rest = value.partition(":")
+    if kind == "env":
+        try:
+            return source.variables.text(rest)
+        except SettingError as problem:
+            raise SettingError(f"BANKS_FILE: {name}: {problem}") from None
+    if kind != "file":
+        return value
+    path = Path(source.var_dir, rest)
+    try:
+        return path.read_text(encoding="utf-8").rstrip("\r\n")
+    except OSError as problem:
+        raise SettingError(f"BANKS_FILE: {name}: {path}: {problem.strerror}") from None
+    except UnicodeDecodeError:
+        raise SettingError(f"BANKS_FILE: {name}: {path}: is not UTF-8 text") from None

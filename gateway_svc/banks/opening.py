@@ -1,0 +1,60 @@
+"""A configured bank -> a bank that can be asked, with its patience: one breaker per endpoint."""
+
+import asyncio
+import random
+import time
+from collections.abc import Callable
+from datetime import datetime
+
+import structlog
+
+from chassis.breaker import Breaker
+from chassis.http_client import Send
+from chassis.resilience import Patience, RetryBudget, RetryingSend, guarded, server_failed
+from gateway_svc.banks.amk import AmkVerifier
+from gateway_svc.banks.configuration import BankConfig
+from gateway_svc.banks.port import Bank
+
+_ATTEMPT_S = 2.0
+_SLOW_S = 1.8  # nearly as long as an attempt may take
+_ATTEMPTS = 2
+
+_log = structlog.get_logger()
+
+
+def open_bank(*, config: BankConfig, send: Send, clock: Callable[[], datetime]) -> Bank:
+    """Return the bank of `config`; nothing is connected."""
+    verifier = None
+    if config.account is not None and config.verify is not None:
+        breaker = Breaker(
+            clock=time.monotonic,
+            slow_s=_SLOW_S,
+            on_change=lambda state: _log.warning(
+                "breaker", bank=config.code, endpoint="payment-verify", state=state
+            ),
+        )
+        verifier = AmkVerifier(
+            account=config.account,
+            url=config.verify.url,
+            form=config.verify.form,
+            key=config.verify.key,
+            shape=config.verify.shape,
+            exchange=RetryingSend(
+                send=guarded(
+                    send=send,
+                    breaker=breaker,
+                    failed=server_failed,
+                    attempt_s=_ATTEMPT_S,
+                    clock=time.monotonic,
+                ),
+                patience=Patience(attempts=_ATTEMPTS, attempt_s=_ATTEMPT_S),
+                budget=RetryBudget(clock=time.monotonic),
+                clock=time.monotonic,
+                sleep=asyncio.sleep,
+                random=random.random,
+            ),
+            clock=clock,
+        )
+    return Bank(
+        code=config.code, currencies=config.currencies, account=config.account, verifier=verifier
+    )

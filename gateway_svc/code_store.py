@@ -1,0 +1,194 @@
+"""The database's side of KHQR codes: one live code per bill, whoever asks at once."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import case, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from gateway_svc.khqr_tables import codes
+from gateway_svc.payment import Bill, BillState, Obligation
+from gateway_svc.rows import bill_from, insert_for, lock_obligations
+from gateway_svc.tables import bills, obligations
+from gateway_svc.verification import CodeState
+
+_WORTH_KEEPING = timedelta(minutes=5)  # a code with less left is replaced
+
+
+@dataclass(frozen=True, kw_only=True)
+class Code:
+    """A checked code of a bill."""
+
+    payload: str
+    image: bytes
+    expires_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordedCode:
+    """The code that is live now; `is_new` if it is the one that was offered."""
+
+    code: Code
+    is_new: bool
+    bill: Bill
+    obligation: Obligation
+
+
+async def live_code(
+    *, connection: AsyncConnection, bank_code: str, bill_id: int, now: datetime
+) -> Code | None:
+    """Return the code of a bill that can be scanned at `now`, or None."""
+    row = (
+        await connection.execute(
+            select(codes)
+            .join(bills, bills.c.id == codes.c.bill_id)
+            .where(
+                codes.c.bill_id == bill_id,
+                bills.c.bank_code == bank_code,
+                codes.c.state == CodeState.LIVE,
+                codes.c.expires_at > now,
+            )
+        )
+    ).one_or_none()
+    if row is None:
+        return None
+    return Code(payload=row.payload, image=row.image, expires_at=row.expires_at)
+
+
+async def record_code(
+    *,
+    connection: AsyncConnection,
+    bank_code: str,
+    bill_id: int,
+    offered: Code,
+    at: datetime,
+    first_poll_at: datetime,
+) -> RecordedCode | None:
+    """Keep `offered` unless another code is live for a while; None if the bill is not open."""
+    found = (
+        await connection.execute(
+            select(bills.c.obligation_id).where(
+                bills.c.id == bill_id, bills.c.bank_code == bank_code
+            )
+        )
+    ).scalar_one_or_none()
+    if found is None:
+        return None
+    locked = await lock_obligations(connection=connection, ids=[found])
+    bill = bill_from((await connection.execute(select(bills).where(bills.c.id == bill_id))).one())
+    if bill.state is not BillState.OPEN:
+        return None
+    there = await live_code(connection=connection, bank_code=bank_code, bill_id=bill_id, now=at)
+    obligation = locked[found]
+    if there is not None and there.expires_at - at >= _WORTH_KEEPING:
+        return RecordedCode(code=there, is_new=False, bill=bill, obligation=obligation)
+    await connection.execute(
+        update(codes)
+        .where(codes.c.bill_id == bill_id, codes.c.state == CodeState.LIVE)
+        .values(
+            state=case(
+                (codes.c.expires_at <= at, CodeState.EXPIRED.value),
+                else_=CodeState.SUPERSEDED.value,
+            ),
+            state_at=at,
+            state_cause="a newer code",
+        )
+    )
+    await connection.execute(
+        insert_for(connection=connection, table=codes).values(
+            bill_id=bill_id,
+            payload=offered.payload,
+            image=offered.image,
+            expires_at=offered.expires_at,
+            created_at=at,
+            next_poll_at=first_poll_at,
+            state=CodeState.LIVE,
+            state_at=at,
+            state_cause="generated",
+        )
+    )
+    await connection.execute(
+        update(obligations)
+        .where(obligations.c.id == obligation.obligation_id)
+        .values(event_sequence=obligations.c.event_sequence + 1)
+    )
+    return RecordedCode(code=offered, is_new=True, bill=bill, obligation=obligation)
+
+
+async def retire_codes(
+    *,
+    connection: AsyncConnection,
+    obligation_ids: Sequence[int],
+    paid_bill_ids: Sequence[int],
+    at: datetime,
+) -> None:
+    """End every live code of paid obligations: PAID for the bill that was paid."""
+    await connection.execute(
+        update(codes)
+        .where(
+            codes.c.state == CodeState.LIVE,
+            codes.c.bill_id.in_(
+                select(bills.c.id).where(bills.c.obligation_id.in_(list(obligation_ids)))
+            ),
+        )
+        .values(
+            state=case(
+                (codes.c.bill_id.in_(list(paid_bill_ids)), CodeState.PAID.value),
+                else_=CodeState.SUPERSEDED.value,
+            ),
+            # A code of another bill may still be paid by somebody: it is polled on.
+            next_poll_at=case(
+                (codes.c.bill_id.in_(list(paid_bill_ids)), None), else_=codes.c.next_poll_at
+            ),
+            state_at=at,
+            state_cause="the obligation was paid",
+        )
+    )
+
+
+async def supersede_codes(
+    *, connection: AsyncConnection, bill_ids: Sequence[int], at: datetime
+) -> None:
+    """End the live codes of bills that closed."""
+    await connection.execute(
+        update(codes)
+        .where(codes.c.state == CodeState.LIVE, codes.c.bill_id.in_(list(bill_ids)))
+        .values(state=CodeState.SUPERSEDED, state_at=at, state_cause="the bill closed")
+    )
+
+
+async def expire_codes(*, connection: AsyncConnection, now: datetime) -> int:
+    """Say EXPIRED of live codes whose time is over, and return how many."""
+    ended = await connection.execute(
+        update(codes)
+        .where(codes.c.state == CodeState.LIVE, codes.c.expires_at <= now)
+        .values(state=CodeState.EXPIRED, state_at=now, state_cause="its time is over")
+        .returning(codes.c.id)
+    )
+    return len(ended.all())
+
+
+async def schedule_polls(
+    *,
+    connection: AsyncConnection,
+    bill_ids: Sequence[int],
+    now: datetime,
+    first: timedelta,
+    longest: timedelta,
+    after_expiry: timedelta,
+) -> None:
+    """Set when codes of `bill_ids` are polled next: twice as late each time, not for ever."""
+    rows = await connection.execute(
+        select(codes.c.id, codes.c.polls, codes.c.expires_at).where(
+            codes.c.bill_id.in_(list(bill_ids)), codes.c.next_poll_at <= now
+        )
+    )
+    for row in rows.all():
+        pause = min(longest, first * 2 ** min(row.polls + 1, 20))
+        over = now + pause > row.expires_at + after_expiry
+        await connection.execute(
+            update(codes)
+            .where(codes.c.id == row.id)
+            .values(polls=row.polls + 1, next_poll_at=None if over else now + pause)
+        )

@@ -1,0 +1,254 @@
+"""The order of steps of a KHQR confirmation: book, check, ask the bank, record, answer.
+
+Webhook, completer and poll take this one path. No transaction is open while the bank is asked,
+one question per bill is in flight, and a caller that leaves cancels nothing but its waiting.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import structlog
+
+from chassis.database import Database
+from chassis.errors import ServiceError
+from chassis.group_commit import GroupCommit
+from chassis.outbox import append
+from chassis.single_flight import SingleFlight
+from gateway_svc.banks.port import Bank
+from gateway_svc.case_store import load_case, record_case
+from gateway_svc.events import EventWriter
+from gateway_svc.khqr_law import book, decide_case, is_final
+from gateway_svc.khqr_store import (
+    Booked,
+    book_notices,
+    find_bills,
+    leave_question,
+    present_answer,
+    take_question,
+)
+from gateway_svc.payment import NoticeState
+from gateway_svc.rows import Overtaken
+from gateway_svc.tables import outbox
+from gateway_svc.verification import (
+    CaseDecision,
+    Finding,
+    KhqrAnswer,
+    KhqrNotice,
+    Verification,
+)
+
+_RECORDING_S = 0.7  # asking ends this long before the deadline, so that recording fits
+_LEASE = timedelta(seconds=6)  # longer than any question may take
+_FIRST_PAUSE = timedelta(seconds=5)  # the completer's, if the process dies while it asks
+_LOOK_AGAIN_S = 0.1  # while another process asks
+_ATTEMPTS = 3
+
+_log = structlog.get_logger()
+
+
+@dataclass(frozen=True, kw_only=True)
+class KhqrOutcome:
+    """The answer to a notice, and whether it was given before."""
+
+    answer: KhqrAnswer
+    replayed: bool
+
+
+class KhqrConfirmation:
+    """Confirms KHQR payments that the bank vouches for."""
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        banks: Mapping[str, Bank],
+        events: EventWriter,
+        clock: Callable[[], datetime],
+        new_id: Callable[[], str],
+        pause_after: Callable[[int], timedelta],
+        committed: Callable[[], None],
+    ) -> None:
+        self._database = database
+        self._banks = banks
+        self._events = events
+        self._clock = clock
+        self._owner = new_id()
+        self._pause_after = pause_after
+        self._committed = committed
+        self._asking: SingleFlight[int, None] = SingleFlight()
+        self.bookings: GroupCommit[KhqrNotice, Booked] = GroupCommit(record=self._book)
+
+    async def confirm(self, *, notice: KhqrNotice, ends_at_s: float) -> KhqrOutcome:
+        """Return the answer to `notice`, by `ends_at_s` of the monotonic clock.
+
+        :raises ServiceError: SERVER_UNAVAILABLE; the notice is kept and asked about later.
+        """
+        booked = await self.bookings.submit(notice)
+        if booked.answer is not None and (
+            is_final(booked.answer) or booked.state in {NoticeState.HELD, NoticeState.RECEIVED}
+        ):
+            return KhqrOutcome(
+                answer=booked.answer, replayed=booked.before and is_final(booked.answer)
+            )
+        await self.ask(bill_id=notice.bill_id, bank_code=notice.bank_code, ends_at_s=ends_at_s)
+        async with self._database.reading() as connection:
+            answer = await present_answer(connection=connection, notice_id=booked.notice_id)
+        if answer is None:
+            raise ServiceError(
+                reason="SERVER_UNAVAILABLE",
+                message="The payment is being verified",
+                retry_after_s=5,
+            )
+        return KhqrOutcome(answer=answer, replayed=False)
+
+    async def ask(self, *, bill_id: int, bank_code: str, ends_at_s: float) -> None:
+        """Ask the bank about a bill and record what it says, unless somebody asks already.
+
+        Whoever comes while the question is in flight waits for its record and asks nothing.
+        """
+        await self._asking.fly(
+            key=bill_id, call=lambda: self._ask(bill_id, bank_code, ends_at_s - _RECORDING_S)
+        )
+
+    async def close(self) -> None:
+        """Stop asking."""
+        await self._asking.close()
+
+    async def _ask(self, bill_id: int, bank_code: str, ends_at_s: float) -> None:
+        verifier = self._banks[bank_code].verifier
+        if (
+            verifier is None
+            or time.monotonic() >= ends_at_s
+            or not await self._taken(bill_id, ends_at_s)
+        ):
+            return
+        try:
+            finding = await verifier.verify(bill_id=bill_id, ends_at_s=ends_at_s)
+        except BaseException:
+            async with self._database.transaction() as connection:
+                await leave_question(
+                    connection=connection, bill_id=bill_id, owner=self._owner, now=self._clock()
+                )
+            raise
+        await self._record(bill_id, finding)
+
+    async def _taken(self, bill_id: int, ends_at_s: float) -> bool:
+        """Return whether we may ask; False once somebody else has asked meanwhile."""
+        waited = False
+        while time.monotonic() < ends_at_s:
+            async with self._database.transaction() as connection:
+                if await take_question(
+                    connection=connection,
+                    bill_id=bill_id,
+                    owner=self._owner,
+                    now=self._clock(),
+                    length=_LEASE,
+                ):
+                    if waited:  # their answer is on disk: let the next one ask
+                        await leave_question(
+                            connection=connection,
+                            bill_id=bill_id,
+                            owner=self._owner,
+                            now=self._clock(),
+                        )
+                    return not waited
+            waited = True
+            await asyncio.sleep(_LOOK_AGAIN_S)
+        return False
+
+    async def _book(self, notices: Sequence[KhqrNotice]) -> list[Booked]:
+        now = self._clock()
+        async with self._database.transaction() as connection:
+            bills = await find_bills(
+                connection=connection, bill_ids=[notice.bill_id for notice in notices]
+            )
+            on_disk = await book_notices(
+                connection=connection,
+                booked=[
+                    (
+                        notice,
+                        book(
+                            notice=notice,
+                            bill=bills.get(notice.bill_id),
+                            account=self._banks[notice.bank_code].merchant(),
+                        ),
+                    )
+                    for notice in notices
+                ],
+                at=now,
+                ask_at=now + _FIRST_PAUSE,
+            )
+        answers = [on_disk[notice.bank_code, notice.digest] for notice in notices]
+        for notice, booked in zip(notices, answers, strict=True):
+            if booked.state is NoticeState.HELD and not booked.before:
+                _log.warning(
+                    "khqr_notice_held",
+                    bank=notice.bank_code,
+                    bill_id=notice.bill_id,
+                    status=notice.status,
+                    notice_request_id=notice.request_id,
+                )
+        return answers
+
+    async def _record(self, bill_id: int, finding: Finding) -> CaseDecision:
+        for attempt in range(1, _ATTEMPTS + 1):
+            try:
+                decision = await self._record_once(bill_id, finding)
+            except Overtaken:
+                if attempt == _ATTEMPTS:
+                    raise
+            else:
+                break
+        self._committed()
+        _report(decision)
+        return decision
+
+    async def _record_once(self, bill_id: int, finding: Finding) -> CaseDecision:
+        now = self._clock()
+        named = finding.transaction_id if isinstance(finding, Verification) else None
+        async with self._database.transaction() as connection:
+            case = await load_case(
+                connection=connection, bill_id=bill_id, finding_transaction=named
+            )
+            decision = decide_case(case=case, finding=finding, now=now)
+            events = self._events.of_case(
+                decision=decision,
+                request_id=case.notices[0].request_id if case.notices else "",
+                at=now,
+            )
+            await record_case(
+                connection=connection,
+                decision=decision,
+                at=now,
+                next_attempt_at={
+                    notice.notice_id: now + self._pause_after(notice.asked)
+                    for notice in case.notices
+                },
+                events=len(events),
+            )
+            await append(connection=connection, table=outbox, events=events, at=now)
+        return decision
+
+
+def _report(decision: CaseDecision) -> None:
+    """Say what needs a person."""
+    bill = decision.case.bill
+    for change in decision.changes:
+        if change.hold is not None and change.hold != change.notice.hold:
+            _log.warning(
+                "khqr_notice_held",
+                bank=bill.bank_code,
+                bill_id=bill.bill_id,
+                hold=change.hold,
+                notice_request_id=change.notice.request_id,
+            )
+    if decision.payment is not None and decision.payment.applied_to is None:
+        _log.warning(
+            "payment_unapplied",
+            bank=bill.bank_code,
+            bill_id=bill.bill_id,
+            transaction_id=decision.payment.transaction_id,
+        )

@@ -1,0 +1,274 @@
+"""The law of a KHQR payment: a claim is believed only if the bank itself vouches for it. Pure."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from gateway_svc.payment import Bill, BillState, NoticeState, PaymentState, Refusal
+from gateway_svc.verification import (
+    NOTHING_PAID,
+    TAKEN_BACK,
+    Acknowledged,
+    Case,
+    CaseDecision,
+    Finding,
+    KhqrAnswer,
+    KhqrHold,
+    KhqrNotice,
+    MerchantAccount,
+    NewPayment,
+    NoticeChange,
+    OpenNotice,
+    Status,
+    Unanswered,
+    Verification,
+    khqr_transaction_id,
+)
+
+MISMATCHED = "PAYMENT_VERIFICATION_DATA_MISMATCHED"
+_GIVE_UP_AFTER = timedelta(hours=24)  # a bank that has not said "paid" by then never will
+
+_UNKNOWN_STATUS = Refusal(
+    reason="BAD_REQUEST",
+    message="Invalid request parameters",
+    details=f"status: must be one of {', '.join(Status.__members__)}",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Booking:
+    """How a new notice is booked, before anybody is asked."""
+
+    state: NoticeState
+    hold: KhqrHold | None
+    answer: KhqrAnswer | None
+    ask: bool  # the bank is asked: now if there is no answer yet, else in the background
+
+
+def is_final(answer: KhqrAnswer | None) -> bool:
+    """Tell whether `answer` is replayed as it was: 200 except PENDING, and 409."""
+    if isinstance(answer, Acknowledged):
+        return answer.status != Status.PENDING
+    return answer is not None and answer.reason == MISMATCHED
+
+
+def book(*, notice: KhqrNotice, bill: Bill | None, account: MerchantAccount) -> Booking:
+    """Return how `notice` is booked: what can be told from it and the bill alone."""
+    if notice.status not in Status.__members__:
+        return _held(KhqrHold.UNKNOWN_STATUS, _UNKNOWN_STATUS)
+    if bill is None or bill.bank_code != notice.bank_code:
+        refusal = Refusal(
+            reason="RESOURCE_NOT_FOUND",
+            message="Bill not found",
+            details=f"invoice_number: {notice.bill_id}",
+        )
+        return _held(KhqrHold.UNKNOWN_BILL, refusal)
+    return _book_known(notice, bill, account)
+
+
+def _book_known(notice: KhqrNotice, bill: Bill, account: MerchantAccount) -> Booking:
+    status = Status(notice.status)
+    told = Acknowledged(
+        status=status.value,
+        transaction_id=khqr_transaction_id(bank_code=notice.bank_code, bill_id=bill.bill_id),
+    )
+    asks = status is Status.SUCCESS
+    if notice.merchant_number != account.merchant_id:
+        return _held(KhqrHold.MISMATCHED, _mismatched("merchant_number: not ours"), ask=asks)
+    if status in NOTHING_PAID:
+        return Booking(state=NoticeState.DONE, hold=None, answer=told, ask=False)
+    if status in TAKEN_BACK:
+        return _held(KhqrHold.TAKEN_BACK, told)
+    if status is Status.PENDING:
+        return Booking(state=NoticeState.RECEIVED, hold=None, answer=told, ask=False)
+    difference = _difference(notice, bill)
+    if difference:
+        return _held(KhqrHold.MISMATCHED, _mismatched(difference), ask=True)
+    return Booking(state=NoticeState.RECEIVED, hold=None, answer=None, ask=True)
+
+
+def decide_case(*, case: Case, finding: Finding, now: datetime) -> CaseDecision:
+    """Return what the bank's word, or its silence, comes to for a bill and its notices."""
+    if isinstance(finding, Unanswered):
+        refusal = Refusal(reason=finding.reason, message=finding.message, details="")
+        return _waiting(case, finding, refusal, now, gives_up=False)
+    if finding.foreign:
+        return CaseDecision(
+            case=case,
+            finding=finding,
+            payment=None,
+            changes=tuple(_differing(one, finding.foreign) for one in case.notices),
+        )
+    if not finding.paid:
+        refusal = Refusal(
+            reason="TRANSACTION_VERIFY_FAILED",
+            message="The bank does not confirm this transaction",
+            details=f"invoice_number: {case.bill.bill_id}",
+        )
+        return _waiting(case, finding, refusal, now, gives_up=True)
+    return _vouched_for(case, finding, now)
+
+
+def _vouched_for(case: Case, finding: Verification, now: datetime) -> CaseDecision:
+    payment = None if case.known_payment else _new_payment(case, finding, now)
+    if finding.money != case.bill.money:
+        difference = f"verified: {finding.money}, billed: {case.bill.money}"
+        changes = tuple(_differing(one, difference) for one in case.notices)
+    else:
+        changes = _told_changes(case, payment)
+    return CaseDecision(case=case, finding=finding, payment=payment, changes=changes)
+
+
+def _new_payment(case: Case, finding: Verification, now: datetime) -> NewPayment:
+    if finding.money is None:
+        raise ValueError("a verification that says paid names an amount")
+    bill, late = case.bill, False
+    pays: Bill | None = None
+    closes: tuple[Bill, ...] = ()
+    if finding.money == bill.money and not case.obligation.paid:
+        if bill.state is BillState.OPEN:
+            pays, closes = bill, case.other_open_bills
+        elif case.open_bill is not None and case.open_bill.money == finding.money:
+            # Today's amount on yesterday's bill: paid by its own bill, the open one closes.
+            pays, late = bill, True
+            closes = (*case.other_open_bills, case.open_bill)
+    return NewPayment(
+        transaction_id=finding.transaction_id
+        or khqr_transaction_id(bank_code=bill.bank_code, bill_id=bill.bill_id),
+        money=finding.money,
+        paid_at=finding.paid_at or now,
+        applied_to=pays,
+        noted_bill=bill if pays is None and finding.money == bill.money else None,
+        closes=closes,
+        late=late,
+    )
+
+
+def _told_changes(case: Case, payment: NewPayment | None) -> tuple[NoticeChange, ...]:
+    """Return what each notice comes to when the bank vouches for the billed amount."""
+    applied = (
+        payment.applied_to is not None
+        if payment is not None
+        else case.known_payment is not None and case.known_payment.state is PaymentState.APPLIED
+    )
+    first_told = case.known_payment.told_paid_at if case.known_payment else None
+    changes = []
+    for notice in sorted(case.notices, key=lambda one: one.notice_id):
+        if notice.state is NoticeState.HELD:
+            changes.append(_held_before(notice, applied=applied))
+        elif first_told is None or _same_second(notice.paid_at, first_told):
+            first_told = first_told or notice.paid_at
+            changes.append(_first_told(case, notice, applied=applied, is_new=payment is not None))
+        else:
+            changes.append(_told_again(case, notice))
+    return tuple(changes)
+
+
+def _first_told(case: Case, notice: OpenNotice, *, applied: bool, is_new: bool) -> NoticeChange:
+    """Settle the notice that told of the payment first.
+
+    Money that is settled at the bank is taken; what it pays, if not this bill, a person finds.
+    """
+    hold = None
+    if is_new and not applied:
+        hold = KhqrHold.ALREADY_PAID if case.obligation.paid else KhqrHold.BILL_CLOSED
+    status = "CONFIRMED" if applied or case.obligation.paid else "RECEIVED"
+    return NoticeChange(
+        notice=notice,
+        state=NoticeState.HELD if hold else NoticeState.DONE,
+        hold=hold,
+        answer=_acknowledged(case, status),
+        ask_again=False,
+        settled_by_payment=True,
+    )
+
+
+def _told_again(case: Case, notice: OpenNotice) -> NoticeChange:
+    """Told with another second, and the bank names no other transfer: a person compares."""
+    return NoticeChange(
+        notice=notice,
+        state=NoticeState.HELD,
+        hold=KhqrHold.POSSIBLE_SECOND_TRANSFER,
+        answer=_acknowledged(case, "CONFIRMED"),
+        ask_again=False,
+        settled_by_payment=False,
+    )
+
+
+def _held_before(notice: OpenNotice, *, applied: bool) -> NoticeChange:
+    """Settle a mismatched notice whose bill the bank vouches for after all; its 409 stays."""
+    return NoticeChange(
+        notice=notice,
+        state=NoticeState.DONE if applied else NoticeState.HELD,
+        hold=None if applied else KhqrHold(notice.hold or KhqrHold.MISMATCHED),
+        answer=None,
+        ask_again=False,
+        settled_by_payment=applied,
+    )
+
+
+def _differing(notice: OpenNotice, difference: str) -> NoticeChange:
+    held = notice.state is NoticeState.HELD
+    return NoticeChange(
+        notice=notice,
+        state=NoticeState.HELD,
+        hold=KhqrHold(notice.hold) if held and notice.hold else KhqrHold.VERIFICATION_DIFFERS,
+        answer=None if held else _mismatched(difference),
+        ask_again=False,
+        settled_by_payment=False,
+    )
+
+
+def _waiting(
+    case: Case, finding: Finding, refusal: Refusal, now: datetime, *, gives_up: bool
+) -> CaseDecision:
+    changes = []
+    for notice in case.notices:
+        over = gives_up and now - notice.received_at >= _GIVE_UP_AFTER
+        held = notice.state is NoticeState.HELD
+        hold = KhqrHold(notice.hold) if held and notice.hold else None
+        if over and not held:
+            hold = KhqrHold.NEVER_VERIFIED
+        changes.append(
+            NoticeChange(
+                notice=notice,
+                state=NoticeState.HELD if hold else NoticeState.VERIFYING,
+                hold=hold,
+                answer=None if held else refusal,
+                ask_again=not over,
+                settled_by_payment=False,
+            )
+        )
+    return CaseDecision(case=case, finding=finding, payment=None, changes=tuple(changes))
+
+
+def _difference(notice: KhqrNotice, bill: Bill) -> str:
+    if notice.money is None:
+        return "paid_amount: missing"
+    if notice.money.currency is not bill.money.currency:
+        return f"currency: billed {bill.money.currency.value}"
+    if notice.money != bill.money:
+        return f"paid_amount: billed {bill.money}, paid {notice.money}"
+    return ""
+
+
+def _same_second(one: datetime | None, other: datetime) -> bool:
+    return one is not None and one.replace(microsecond=0) == other.replace(microsecond=0)
+
+
+def _acknowledged(case: Case, status: str) -> Acknowledged:
+    return Acknowledged(
+        status=status,
+        transaction_id=khqr_transaction_id(
+            bank_code=case.bill.bank_code, bill_id=case.bill.bill_id
+        ),
+    )
+
+
+def _held(hold: KhqrHold, answer: KhqrAnswer, *, ask: bool = False) -> Booking:
+    return Booking(state=NoticeState.HELD, hold=hold, answer=answer, ask=ask)
+
+
+def _mismatched(details: str) -> Refusal:
+    return Refusal(
+        reason=MISMATCHED, message="The payment does not match the bill", details=details
+    )

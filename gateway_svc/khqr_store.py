@@ -1,0 +1,194 @@
+"""The database's side of a KHQR notice: book it, lease the question, record the bank's answer."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import and_, func, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from gateway_svc.answers import khqr_answer_text, parse_khqr_answer
+from gateway_svc.khqr_law import Booking
+from gateway_svc.khqr_tables import codes, khqr_notices, questions
+from gateway_svc.payment import Bill, BillState, NoticeState
+from gateway_svc.rows import amount_columns, bill_from, insert_for
+from gateway_svc.tables import bills
+from gateway_svc.verification import KhqrAnswer, KhqrNotice
+
+SUCCESS = "SUCCESS"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Booked:
+    """A notice on disk: its present answer, and whether it was there before."""
+
+    notice_id: int
+    state: NoticeState
+    answer: KhqrAnswer | None
+    before: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class DueQuestion:
+    """A bill the bank should be asked about now."""
+
+    bill_id: int
+    bank_code: str
+
+
+async def find_bills(*, connection: AsyncConnection, bill_ids: Sequence[int]) -> dict[int, Bill]:
+    """Return the bills there are among `bill_ids`."""
+    rows = await connection.execute(select(bills).where(bills.c.id.in_(sorted(set(bill_ids)))))
+    return {row.id: bill_from(row) for row in rows}
+
+
+async def book_notices(
+    *,
+    connection: AsyncConnection,
+    booked: Sequence[tuple[KhqrNotice, Booking]],
+    at: datetime,
+    ask_at: datetime,
+) -> dict[tuple[str, str], Booked]:
+    """Return each notice as it is on disk, by bank and digest: the first one stays.
+
+    A notice that is to be asked about is due at `ask_at`, so that a process that dies
+    while asking leaves it to the completer.
+    """
+    wanted = {(notice.bank_code, notice.digest): (notice, booking) for notice, booking in booked}
+    landed = (
+        await connection.execute(
+            insert_for(connection=connection, table=khqr_notices)
+            .values(
+                [
+                    _columns(notice, booking, at, ask_at)
+                    for _, (notice, booking) in sorted(wanted.items())
+                ]
+            )
+            .on_conflict_do_nothing()
+            .returning(khqr_notices.c.id)
+        )
+    ).scalars()
+    new = set(landed)
+    rows = await connection.execute(
+        select(khqr_notices).where(
+            or_(
+                *(
+                    and_(khqr_notices.c.bank_code == bank, khqr_notices.c.digest == digest)
+                    for bank, digest in wanted
+                )
+            )
+        )
+    )
+    return {
+        (row.bank_code, row.digest): Booked(
+            notice_id=row.id,
+            state=NoticeState(row.state),
+            answer=parse_khqr_answer(row.answer),
+            before=row.id not in new,
+        )
+        for row in rows
+    }
+
+
+async def present_answer(*, connection: AsyncConnection, notice_id: int) -> KhqrAnswer | None:
+    """Return what the notice would be answered now, None while nothing is known."""
+    text = (
+        await connection.execute(
+            select(khqr_notices.c.answer).where(khqr_notices.c.id == notice_id)
+        )
+    ).scalar_one()
+    return parse_khqr_answer(text)
+
+
+async def take_question(
+    *, connection: AsyncConnection, bill_id: int, owner: str, now: datetime, length: timedelta
+) -> bool:
+    """Return whether `owner` may ask the bank about the bill; nobody else may until then."""
+    insert = insert_for(connection=connection, table=questions).values(
+        bill_id=bill_id, owner=owner, leased_until=now + length
+    )
+    taken = await connection.execute(
+        insert.on_conflict_do_update(
+            index_elements=[questions.c.bill_id],
+            set_={"owner": owner, "leased_until": now + length},
+            where=questions.c.leased_until <= now,
+        ).returning(questions.c.bill_id)
+    )
+    return taken.first() is not None
+
+
+async def leave_question(
+    *, connection: AsyncConnection, bill_id: int, owner: str, now: datetime
+) -> None:
+    """Let others ask about the bill."""
+    await connection.execute(
+        update(questions)
+        .where(questions.c.bill_id == bill_id, questions.c.owner == owner)
+        .values(leased_until=now)
+    )
+
+
+async def due_questions(
+    *, connection: AsyncConnection, now: datetime, most: int
+) -> list[DueQuestion]:
+    """Return bills with a notice that is due to be asked about, the longest due first."""
+    rows = await connection.execute(
+        select(khqr_notices.c.bill_id, bills.c.bank_code)
+        .join(bills, bills.c.id == khqr_notices.c.bill_id)
+        .where(khqr_notices.c.next_attempt_at <= now)
+        .group_by(khqr_notices.c.bill_id, bills.c.bank_code)
+        .order_by(func.min(khqr_notices.c.next_attempt_at))
+        .limit(most)
+    )
+    return [DueQuestion(bill_id=row.bill_id, bank_code=row.bank_code) for row in rows]
+
+
+async def due_polls(*, connection: AsyncConnection, now: datetime, most: int) -> list[DueQuestion]:
+    """Return bills whose code is live or lately was, and due to be asked about unasked."""
+    rows = await connection.execute(
+        select(codes.c.bill_id, bills.c.bank_code)
+        .join(bills, bills.c.id == codes.c.bill_id)
+        .where(codes.c.next_poll_at <= now)
+        .group_by(codes.c.bill_id, bills.c.bank_code)
+        .order_by(func.min(codes.c.next_poll_at))
+        .limit(most)
+    )
+    return [DueQuestion(bill_id=row.bill_id, bank_code=row.bank_code) for row in rows]
+
+
+async def open_bill_states(*, connection: AsyncConnection, obligation_id: int) -> list[Bill]:
+    """Return the open bills of an obligation at every bank."""
+    rows = await connection.execute(
+        select(bills).where(bills.c.obligation_id == obligation_id, bills.c.state == BillState.OPEN)
+    )
+    return [bill_from(row) for row in rows]
+
+
+def _columns(
+    notice: KhqrNotice, booking: Booking, at: datetime, ask_at: datetime
+) -> dict[str, Any]:
+    money = (
+        amount_columns(notice.money)
+        if notice.money
+        else {"amount_hundredths": None, "currency": None}
+    )
+    return {
+        "bank_code": notice.bank_code,
+        "digest": notice.digest,
+        "bill_id": notice.bill_id,
+        "merchant_number": notice.merchant_number,
+        "status": notice.status,
+        **money,
+        "paid_at": notice.paid_at,
+        "received_at": notice.received_at,
+        "body_digest": notice.body_digest,
+        "subject": notice.subject,
+        "request_id": notice.request_id,
+        "answer": khqr_answer_text(booking.answer),
+        "hold": booking.hold,
+        "next_attempt_at": ask_at if booking.ask else None,
+        "state": booking.state,
+        "state_at": at,
+        "state_cause": booking.hold or "booked",
+    }
