@@ -8,19 +8,18 @@ and silence are sent again on a short schedule; any other answer waits for an op
 import json
 import sqlite3
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
-from enum import Enum
 
 import msgspec
 
 from amk_sandbox.bills import Bill, read_bill, refused_look_up
 from amk_sandbox.books import Books
 from amk_sandbox.insurer import TIMEOUT_S, Answer, Insurer
-from amk_sandbox.moments import PHNOM_PENH, paid_date, stored
+from amk_sandbox.moments import paid_date, stored
 from amk_sandbox.refusal import Refusal
 from amk_sandbox.store import Store
+from amk_sandbox.transfers import Channel, SentBy, Transfer, Transfers, TransferState
 from chassis.money import Currency, Money
 
 # After a first try that failed the bank tries five times more, then leaves it to a person.
@@ -33,45 +32,21 @@ _SERVER_ERRORS = range(500, 600)
 _write_json = msgspec.json.Encoder(decimal_format="number").encode
 
 
-class TransferState(Enum):
-    """How a transfer stands between the bank and the insurer."""
-
-    PENDING = "PENDING"  # booked; the insurer has not given a final answer
-    CONFIRMED = "CONFIRMED"  # the insurer said yes
-    REVERSED = "REVERSED"  # the money went back to the customer
-    REFUSED = "REFUSED"  # the insurer said no for a reason that a person must look at
-
-
-class SentBy(Enum):
-    """Who had the webhook sent."""
-
-    BANK = "BANK"  # the payment itself
-    SCHEDULE = "SCHEDULE"  # again, by itself
-    OPERATOR = "OPERATOR"  # again, on demand
-
-
-@dataclass(frozen=True, kw_only=True)
-class Transfer:
-    """A movement of money for a bill, and where its webhook stands."""
-
-    bank_transaction_id: str
-    bill_id: int
-    amount: Money
-    paid_at: str
-    state: TransferState
-    body: bytes
-    attempts: int
-    next_send_at: str | None
-
-
 class Bank:
     """The bank's app and back office."""
 
     def __init__(
-        self, *, store: Store, books: Books, insurer: Insurer, clock: Callable[[], datetime]
+        self,
+        *,
+        store: Store,
+        books: Books,
+        transfers: Transfers,
+        insurer: Insurer,
+        clock: Callable[[], datetime],
     ) -> None:
         self._store = store
         self._books = books
+        self._transfers = transfers
         self._insurer = insurer
         self._clock = clock
 
@@ -103,15 +78,11 @@ class Bank:
         :raises Refusal: unknown bill; already paid; not enough money.
         """
         row = self._store.row("SELECT * FROM bills WHERE id = ?", bill_id)
-        if row is None:
+        if row is None or not row["policy_number"]:  # a code alone does not tell the policy
             raise Refusal(status=404, code="UNKNOWN_BILL", message="Look the bill up first")
         with self._store.transaction():
-            if not again and self._store.row(
-                "SELECT 1 FROM transfers WHERE bill_id = ? AND state <> 'REVERSED'", bill_id
-            ):
-                raise Refusal(
-                    status=409, code="ALREADY_PAID", message="This bill has a transfer already"
-                )
+            if not again:
+                self._transfers.refuse_paid(bill_id=bill_id)
             number = self._book(row)
         return await self._send(number, by=SentBy.BANK)
 
@@ -120,7 +91,7 @@ class Bank:
 
         :raises Refusal: no such transfer.
         """
-        self.transfer(bank_transaction_id=bank_transaction_id)
+        self._transfers.find(bank_transaction_id=bank_transaction_id)
         return await self._send(bank_transaction_id, by=SentBy.OPERATOR)
 
     def reverse(self, *, bank_transaction_id: str) -> Transfer:
@@ -128,9 +99,11 @@ class Bank:
 
         :raises Refusal: no such transfer; or it is not one that waits for a person.
         """
-        transfer = self.transfer(bank_transaction_id=bank_transaction_id)
+        transfer = self._transfers.find(bank_transaction_id=bank_transaction_id)
         gave_up = transfer.state is TransferState.PENDING and transfer.next_send_at is None
-        if not gave_up and transfer.state is not TransferState.REFUSED:
+        # KHQR money is settled already: the bank cannot take it back from the insurer.
+        is_settled = transfer.channel is Channel.KHQR
+        if is_settled or (not gave_up and transfer.state is not TransferState.REFUSED):
             raise Refusal(
                 status=409,
                 code="NOT_REVERSIBLE",
@@ -138,7 +111,7 @@ class Bank:
             )
         with self._store.transaction():
             self._move_on(transfer, TransferState.REVERSED)
-        return self.transfer(bank_transaction_id=bank_transaction_id)
+        return self._transfers.find(bank_transaction_id=bank_transaction_id)
 
     async def run_once(self) -> int:
         """Return how many webhooks were sent again because their time had come."""
@@ -151,50 +124,23 @@ class Bank:
             await self._send(row["bank_transaction_id"], by=SentBy.SCHEDULE)
         return len(waiting)
 
-    def transfer(self, *, bank_transaction_id: str) -> Transfer:
-        """Return the transfer with this number.
-
-        :raises Refusal: there is none.
-        """
-        row = self._store.row(
-            "SELECT * FROM transfers WHERE bank_transaction_id = ?", bank_transaction_id
-        )
-        if row is None:
-            raise Refusal(status=404, code="UNKNOWN_TRANSFER", message="No such transfer")
-        return _transfer(row)
-
-    def latest(self, *, most: int) -> list[Transfer]:
-        """Return the latest transfers, newest first, `most` of them at most."""
-        rows = self._store.rows("SELECT * FROM transfers ORDER BY rowid DESC LIMIT ?", most)
-        return [_transfer(row) for row in rows]
-
     def _book(self, bill: sqlite3.Row) -> str:
         """Move the money and write the webhook; return the transfer's number."""
         paid_at = self._clock()
-        number = self._next_number(paid_at)
         amount = Money(hundredths=bill["hundredths"], currency=Currency(bill["currency"]))
-        self._store.run(
-            "INSERT INTO transfers VALUES (?, ?, ?, ?, ?, 'PENDING', ?, 0, NULL)",
-            *(number, bill["id"], amount.hundredths, amount.currency.name),
-            *(stored(moment=paid_at), _webhook_body(bill, amount, number, paid_at)),
+        number = self._transfers.book(
+            bill_id=bill["id"],
+            channel=Channel.BILL,
+            amount=amount,
+            paid_at=paid_at,
+            body=lambda number: _webhook_body(bill, amount, number, paid_at),
         )
-        self._books.transfer(bank_transaction_id=number, amount=amount)
         # Should the process end before the first try, the schedule does it.
         self._plan(number, attempts=0, answer_in_s=TIMEOUT_S)
         return number
 
-    def _next_number(self, paid_at: datetime) -> str:
-        """Return the day's next transfer number, such as AMK202510070001."""
-        prefix = f"AMK{paid_at.astimezone(PHNOM_PENH):%Y%m%d}"
-        row = self._store.row(
-            "SELECT COALESCE(MAX(CAST(substr(bank_transaction_id, ?) AS INTEGER)), 0) AS last"
-            " FROM transfers WHERE bank_transaction_id LIKE ?",
-            *(len(prefix) + 1, f"{prefix}%"),
-        )
-        return f"{prefix}{(row['last'] if row else 0) + 1:04d}"
-
     async def _send(self, number: str, *, by: SentBy) -> Transfer:
-        transfer = self.transfer(bank_transaction_id=number)
+        transfer = self._transfers.find(bank_transaction_id=number)
         # Planned before it is sent: nobody sends it a second time meanwhile.
         self._plan(number, attempts=transfer.attempts + 1, answer_in_s=TIMEOUT_S)
         sent_at = self._now()
@@ -206,10 +152,10 @@ class Bank:
                 " VALUES (?, ?, ?, ?, ?, ?)",
                 *(number, sent_at, by.value, answer.status, answer.text, answer.elapsed_ms),
             )
-            now = self.transfer(bank_transaction_id=number)
+            now = self._transfers.find(bank_transaction_id=number)
             if now.state in (TransferState.PENDING, TransferState.REFUSED):
                 self._move_on(now, state_after(answer=answer))
-        return self.transfer(bank_transaction_id=number)
+        return self._transfers.find(bank_transaction_id=number)
 
     def _move_on(self, transfer: Transfer, state: TransferState) -> None:
         number = transfer.bank_transaction_id
@@ -268,17 +214,4 @@ def _webhook_body(bill: sqlite3.Row, amount: Money, number: str, paid_at: dateti
             "payer": bill["payer"],
             "paidDate": paid_date(moment=paid_at),
         }
-    )
-
-
-def _transfer(row: sqlite3.Row) -> Transfer:
-    return Transfer(
-        bank_transaction_id=row["bank_transaction_id"],
-        bill_id=row["bill_id"],
-        amount=Money(hundredths=row["hundredths"], currency=Currency(row["currency"])),
-        paid_at=row["paid_at"],
-        state=TransferState(row["state"]),
-        body=row["body"],
-        attempts=row["attempts"],
-        next_send_at=row["next_send_at"],
     )

@@ -1,5 +1,9 @@
-"""The insurer's public API as the bank calls it: look a bill up, tell that it was paid."""
+"""The insurer's public API as the bank and the customer's app call it.
 
+The bank looks a bill up and tells that it was paid; the app asks for a code.
+"""
+
+import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +13,8 @@ import aiohttp
 from yarl import URL
 
 TIMEOUT_S = 5  # the specification: "Timeout handling (5 seconds max)"
+_APP_TIMEOUT_S = 10  # the customer waits longer than the insurer does for the bank
+_FORGED_TOKEN = "this.token.is.forged"  # noqa: S105 # known to be no good
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +38,7 @@ class InsurerSettings:
     url_file: Path
     default_url: str
     token_file: Path
+    app_token_file: Path
     bank_code: str
 
     def base_url(self) -> str:
@@ -58,42 +65,75 @@ class Insurer:
         self._settings = settings
         self._timeout_s = timeout_s
         self._session = session
+        self._bank = settings.bank_code
 
     async def look_up(self, *, query: str) -> Answer:
         """Return the answer to "what is due on this number?"."""
-        return await self._ask("GET", f"?query={quote(query, safe='')}", None)
+        return await self._ask("GET", f"{self._bank}/payments?query={quote(query, safe='')}")
+
+    async def ask_code(self, *, query: str) -> Answer:
+        """Return the answer to "a code for this number?", asked as the customer's app does."""
+        bank = quote(json.dumps({"id": self._bank, "bank": self._bank}, separators=(",", ":")))
+        return await self._ask(
+            "GET",
+            f"khqr?bankCode={bank}&billNumber={quote(query, safe='')}",
+            token_files=(self._settings.app_token_file, self._settings.token_file),
+            timeout_s=max(self._timeout_s, _APP_TIMEOUT_S),
+        )
 
     async def tell_paid(self, *, body: bytes) -> Answer:
-        """Return the answer to the webhook with `body`."""
-        return await self._ask("POST", "", body)
+        """Return the answer to the webhook of a bill with `body`."""
+        return await self._ask("POST", f"{self._bank}/payments", body=body)
 
-    async def _ask(self, method: str, query: str, body: bytes | None) -> Answer:
+    async def tell_scanned(self, *, body: bytes, forged: bool) -> Answer:
+        """Return the answer to the webhook of a code with `body`; `forged`: with no good token."""
+        token = _FORGED_TOKEN if forged else None
+        return await self._ask("POST", f"{self._bank}/khqr", body=body, token=token)
+
+    async def _ask(
+        self,
+        method: str,
+        target: str,
+        *,
+        body: bytes | None = None,
+        token: str | None = None,
+        token_files: tuple[Path, ...] = (),
+        timeout_s: float | None = None,
+    ) -> Answer:
         began = time.monotonic()
+        limit_s = timeout_s or self._timeout_s
 
         def answer(status: int | None, text: str) -> Answer:
             elapsed_ms = int((time.monotonic() - began) * 1000)
             return Answer(status=status, text=text, elapsed_ms=elapsed_ms)
 
         try:
-            token = self._settings.token_file.read_text(encoding="utf-8").strip()
+            token = token or _first(token_files or (self._settings.token_file,))
         except OSError as problem:
             return answer(None, f"the bank's token cannot be read: {problem.strerror}")
-        url = f"{self._settings.base_url()}/{self._settings.bank_code}/payments{query}"
         headers = {"Authorization": f"Bearer {token}"}
         if body is not None:
             headers["Content-Type"] = "application/json"
         try:
             async with self._session.request(
                 method,
-                URL(url, encoded=True),
+                URL(f"{self._settings.base_url()}/{target}", encoded=True),
                 data=body,
                 headers=headers,
                 allow_redirects=False,
-                timeout=aiohttp.ClientTimeout(total=self._timeout_s),
+                timeout=aiohttp.ClientTimeout(total=limit_s),
             ) as response:
                 content = await response.read()
                 return answer(response.status, content.decode("utf-8", errors="replace"))
         except TimeoutError:
-            return answer(None, f"no answer within {self._timeout_s:g} s")
+            return answer(None, f"no answer within {limit_s:g} s")
         except (aiohttp.ClientError, ValueError) as problem:
             return answer(None, f"no answer: {type(problem).__name__}")
+
+
+def _first(token_files: tuple[Path, ...]) -> str:
+    """Return the token in the first file that is there; the last one must be."""
+    for path in token_files[:-1]:
+        if path.exists():
+            return path.read_text(encoding="utf-8").strip()
+    return token_files[-1].read_text(encoding="utf-8").strip()

@@ -19,3 +19,8 @@ def shown(*, stored_text: str) -> str:
 def paid_date(*, moment: datetime) -> str:
     """Return `moment` as the specification's paidDate: yyyyMMddHHmmss, GMT+7."""
     return moment.astimezone(PHNOM_PENH).strftime("%Y%m%d%H%M%S")
+
+
+def paid_datetime(*, moment: datetime) -> str:
+    """Return `moment` as the specification's paid_datetime, microseconds in Phnom Penh."""
+    return moment.astimezone(PHNOM_PENH).strftime("%Y-%m-%d %H:%M:%S.%f")

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, datetime
 
+from amk_sandbox.faults import FAULTS
 from amk_sandbox.moments import stored
 from amk_sandbox.refusal import Refusal
 from amk_sandbox.store import Store
@@ -33,6 +34,12 @@ _SEEDS = (
     ("P10000010", None, "Ouk Chanthou", "75.25", "USD", "2026-03-15", "a number of nine"),
     ("P100000011", None, "Phan Kosal", "12500.00", "USD", "2026-12-31", "a large premium"),
     ("P100000012", "A20250012", "Tep Vanna", "4100000", "KHR", "2026-12-31", "riel, application"),
+    # One for each fault, known to the bank by its payer.
+    *(
+        (fault.policy, None, fault.payer, "25.00", "USD", "2026-12-31", fault.words)
+        for fault in FAULTS
+        if fault.policy
+    ),
 )
 
 
@@ -63,17 +70,17 @@ class Policies:
         self._clock = clock
 
     def seed(self) -> int:
-        """Return how many policies were made: a dozen on the first start, then none."""
+        """Return how many policies were made: those that are not there yet."""
+        made = 0
         with self._store.transaction():
-            if self._store.row("SELECT 1 FROM policies"):
-                return 0
             for number, application, payer, amount, code, due_on, note in _SEEDS:
                 premium = parse_money(text=amount, currency=Currency.parse(code))
-                self._store.run(
-                    "INSERT INTO policies VALUES (?, ?, ?, ?, ?, ?, NULL, NULL, ?)",
+                made += self._store.run(
+                    "INSERT INTO policies VALUES (?, ?, ?, ?, ?, ?, NULL, NULL, ?)"
+                    " ON CONFLICT DO NOTHING",
                     *(number, application, payer, code, premium.hundredths, due_on, note),
                 )
-            return len(_SEEDS)
+        return made
 
     def every(self) -> list[Policy]:
         """Return all policies, in order of number."""

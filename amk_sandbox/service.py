@@ -14,12 +14,23 @@ from aiohttp import web
 
 from amk_sandbox.api import Sandbox, make_app
 from amk_sandbox.bank import Bank
+from amk_sandbox.bank_api import BankParts, Pace
 from amk_sandbox.books import Books
+from amk_sandbox.calls import Calls
+from amk_sandbox.codes import Codes
+from amk_sandbox.credentials import open_credentials
 from amk_sandbox.events import KafkaFollower, LogFollower, success_topic
+from amk_sandbox.faults import Faults
+from amk_sandbox.generation import Generation
 from amk_sandbox.insurer import Insurer
+from amk_sandbox.notices import Notices
 from amk_sandbox.policies import Policies
+from amk_sandbox.scanning import Scanning
 from amk_sandbox.settings import SandboxSettings, read_settings
 from amk_sandbox.store import Store
+from amk_sandbox.tokens import Tokens
+from amk_sandbox.transfers import Transfers
+from amk_sandbox.verification import Partner, Verification
 from chassis.settings import Address, SettingError, own_variables
 from chassis.telemetry import configure_logging
 
@@ -42,21 +53,18 @@ class RunningSandbox:
 
 @contextlib.asynccontextmanager
 async def running_sandbox(
-    *, settings: SandboxSettings, clock: Callable[[], datetime]
+    *, settings: SandboxSettings, clock: Callable[[], datetime], pace: Pace | None = None
 ) -> AsyncIterator[RunningSandbox]:
     """Listen, and close in order at the end; the loops are the caller's to run.
 
     :raises OSError: the address is taken.
     """
     store = Store(path=settings.database)
-    policies, books = Policies(store=store, clock=clock), Books(store=store, clock=clock)
-    policies.seed()
-    books.open_accounts()
-    follower = _follower(settings, policies, store)
     async with aiohttp.ClientSession() as session:
-        insurer = Insurer(settings=settings.insurer, session=session)
-        bank = Bank(store=store, books=books, insurer=insurer, clock=clock)
-        parts = Sandbox(store=store, policies=policies, books=books, bank=bank)
+        parts = _parts(settings, store, session, clock, pace or Pace())
+        parts.policies.seed()
+        parts.books.open_accounts()
+        follower = _follower(settings, parts.policies, store)
         runner = web.AppRunner(make_app(sandbox=parts), access_log=None, shutdown_timeout=_GRACE_S)
         await runner.setup()
         try:
@@ -69,6 +77,54 @@ async def running_sandbox(
             await runner.cleanup()
             await follower.close()
             store.close()
+
+
+def _parts(
+    settings: SandboxSettings,
+    store: Store,
+    session: aiohttp.ClientSession,
+    clock: Callable[[], datetime],
+    pace: Pace,
+) -> Sandbox:
+    credentials = open_credentials(given=settings.credentials)
+    insurer = Insurer(settings=settings.insurer, session=session)
+    books = Books(store=store, clock=clock)
+    transfers = Transfers(store=store, books=books)
+    notices = Notices(store=store, insurer=insurer, clock=clock)
+    codes = Codes(store=store, merchant=settings.merchant, clock=clock)
+    partner = Partner(signing=settings.signing, hmac_key=credentials.hmac_key)
+    bank_parts = BankParts(
+        tokens=Tokens(
+            store=store,
+            credentials=credentials,
+            lifetime_s=settings.token_lifetime_s,
+            clock=clock,
+        ),
+        codes=codes,
+        generation=Generation(codes=codes, form=settings.qr_form),
+        verification=Verification(partner=partner, codes=codes, transfers=transfers, clock=clock),
+        faults=Faults(store=store),
+        calls=Calls(store=store, clock=clock),
+    )
+    return Sandbox(
+        store=store,
+        policies=Policies(store=store, clock=clock),
+        books=books,
+        transfers=transfers,
+        bank=Bank(store=store, books=books, transfers=transfers, insurer=insurer, clock=clock),
+        bank_parts=bank_parts,
+        notices=notices,
+        scanning=Scanning(
+            store=store,
+            codes=codes,
+            transfers=transfers,
+            notices=notices,
+            faults=bank_parts.faults,
+            insurer=insurer,
+            clock=clock,
+        ),
+        pace=pace,
+    )
 
 
 def _follower(
@@ -116,6 +172,12 @@ async def _serve(settings: SandboxSettings) -> None:
             _repeat(
                 name="resend",
                 run_once=running.parts.bank.run_once,
+                pause_s=_RESEND_PAUSE_S,
+                stop=stop,
+            ),
+            _repeat(
+                name="notices",
+                run_once=running.parts.notices.run_once,
                 pause_s=_RESEND_PAUSE_S,
                 stop=stop,
             ),

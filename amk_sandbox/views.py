@@ -1,16 +1,23 @@
 """The sandbox's state as the page and its operators read it: money and moments as text."""
 
 import sqlite3
+from dataclasses import dataclass
 from typing import Any
 
-from amk_sandbox.bank import Transfer
+from amk_sandbox.bank_api import BankParts
 from amk_sandbox.bills import Bill
 from amk_sandbox.books import Account, Books
+from amk_sandbox.calls import Call
+from amk_sandbox.codes import Code, Codes
+from amk_sandbox.faults import FAULTS, Faults
 from amk_sandbox.moments import shown
+from amk_sandbox.notices import Notice, Notices
 from amk_sandbox.policies import Policies, Policy
 from amk_sandbox.store import Store
+from amk_sandbox.transfers import Transfer, Transfers
 
 _MOST_TRANSFERS = 100
+_MOST_CODES = 50
 _MOST_SENDINGS = 10
 
 
@@ -63,6 +70,7 @@ def transfer_view(*, transfer: Transfer, store: Store) -> dict[str, Any]:
     return {
         "bankTransactionId": transfer.bank_transaction_id,
         "billId": transfer.bill_id,
+        "channel": transfer.channel.value,
         "amount": str(transfer.amount),
         "currency": transfer.amount.currency.name,
         "paidAt": shown(stored_text=transfer.paid_at),
@@ -74,14 +82,106 @@ def transfer_view(*, transfer: Transfer, store: Store) -> dict[str, Any]:
     }
 
 
-def state_view(
-    *, policies: Policies, books: Books, transfers: list[Transfer], store: Store
-) -> dict[str, Any]:
-    """Return everything that the page shows."""
+def notice_view(*, notice: Notice, store: Store) -> dict[str, Any]:
+    """Return a webhook of a code, and the latest answers."""
+    sendings = store.rows(
+        "SELECT * FROM notice_sendings WHERE notice_id = ? ORDER BY id DESC LIMIT ?",
+        *(notice.id, _MOST_SENDINGS),
+    )
     return {
-        "policies": [policy_view(policy) for policy in policies.every()],
-        "accounts": [account_view(account) for account in books.accounts()],
-        "transfers": [transfer_view(transfer=one, store=store) for one in transfers],
+        "id": notice.id,
+        "billId": notice.bill_id,
+        "bankTransactionId": notice.bank_transaction_id,
+        "fault": notice.fault,
+        "state": notice.state.value,
+        "attempts": notice.attempts,
+        "nextSendAt": shown(stored_text=notice.next_send_at) if notice.next_send_at else None,
+        "body": notice.body.decode(),
+        "answers": [_sending_view(row) for row in sendings],
+    }
+
+
+def code_view(*, code: Code, codes: Codes) -> dict[str, Any]:
+    """Return a code as issued, and where its image is."""
+    return {
+        "id": code.id,
+        "billId": code.bill_id,
+        "amount": str(code.amount),
+        "currency": code.amount.currency.name,
+        "payload": code.payload,
+        "md5": code.md5,
+        "policyNumber": codes.policy_of(bill_id=code.bill_id),
+        "createdAt": shown(stored_text=code.created_at),
+        "expiresAt": shown(stored_text=code.expires_at),
+        "state": code.state(now=codes.now()).value,
+        "timesPaid": code.times_paid,
+        "isBillPaid": codes.is_bill_paid(code=code),
+        "image": f"/sandbox/khqr/{code.bill_id}/image?code={code.id}",
+    }
+
+
+def call_view(call: Call) -> dict[str, Any]:
+    """Return a call that the bank received, and its answer."""
+    return {
+        "id": call.id,
+        "endpoint": call.endpoint,
+        "receivedAt": shown(stored_text=call.received_at),
+        "asked": call.asked,
+        "fault": call.fault,
+        "status": call.status,
+        "answer": call.answer,
+        "elapsedMs": call.elapsed_ms,
+    }
+
+
+def fault_views(*, faults: Faults) -> list[dict[str, Any]]:
+    """Return the table of faults, each with whether and for how long it is on."""
+    on = {switch.fault.code: switch for switch in faults.switched_on()}
+    return [
+        {
+            "code": fault.code,
+            "point": fault.point.value,
+            "words": fault.words,
+            "policy": fault.policy,
+            "on": fault.code in on,
+            "remaining": on[fault.code].remaining if fault.code in on else None,
+        }
+        for fault in FAULTS
+    ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class StateParts:
+    """What the page looks into."""
+
+    policies: Policies
+    books: Books
+    transfers: Transfers
+    notices: Notices
+    bank: BankParts
+    store: Store
+
+
+def state_view(*, parts: StateParts) -> dict[str, Any]:
+    """Return everything that the page shows."""
+    store, bank, tokens = parts.store, parts.bank, parts.bank.tokens.counts()
+    return {
+        "policies": [policy_view(policy) for policy in parts.policies.every()],
+        "accounts": [account_view(account) for account in parts.books.accounts()],
+        "transfers": [
+            transfer_view(transfer=one, store=store)
+            for one in parts.transfers.latest(most=_MOST_TRANSFERS)
+        ],
+        "notices": [
+            notice_view(notice=one, store=store) for one in parts.notices.latest(most=_MOST_CODES)
+        ],
+        "codes": [
+            code_view(code=one, codes=bank.codes) for one in bank.codes.latest(most=_MOST_CODES)
+        ],
+        "calls": [call_view(one) for one in bank.calls.latest(most=_MOST_CODES)],
+        "callCounts": bank.calls.counts(),
+        "tokens": {"given": tokens.given, "good": tokens.good},
+        "faults": fault_views(faults=bank.faults),
         "events": [
             {
                 "eventId": row["event_id"],

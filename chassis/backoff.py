@@ -16,7 +16,8 @@ def growing_pause(
     """
 
     def pause_after(tries: int) -> timedelta:
-        whole = min(longest, first * 2 ** min(tries, _MOST_DOUBLINGS))
+        doublings: int = 2 ** min(tries, _MOST_DOUBLINGS)
+        whole = min(longest, first * doublings)
         return whole * (0.5 + 0.5 * random())
 
     return pause_after

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import time
 import uuid
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -16,6 +17,7 @@ from chassis.errors import Reasons, ServiceError
 from chassis.group_commit import GroupCommit, QueueFull, WriterFailed
 from chassis.http_client import HttpClient
 from chassis.publisher import Publisher, publisher_from_url
+from chassis.rate_limit import RateLimit
 from chassis.relay import Relay
 from chassis.rpc import CallInterceptor, Server, utc_now
 from chassis.settings import Address
@@ -139,6 +141,9 @@ class GatewayProcess:
                     plan=settings.polls,
                     committed=self.relay.nudge,
                 ),
+                inquiry_limit=RateLimit(
+                    per_minute=settings.inquiries_per_minute, clock=time.monotonic
+                ),
                 clock=clock,
             ),
             self._server.grpc_server,
@@ -167,6 +172,11 @@ class GatewayProcess:
             asyncio.create_task(self._watch_database(), name="health"),
         ]
         return address
+
+    @property
+    def address(self) -> Address:
+        """The real address, once it listens."""
+        return self._server.address
 
     async def probe_once(self) -> bool:
         """Tell health whether the database answers, and return it."""

@@ -11,6 +11,7 @@ from chassis.database import Database
 from chassis.errors import BadRequest, ServiceError, Violation
 from chassis.group_commit import GroupCommit
 from chassis.money import Currency, Money, parse_money
+from chassis.rate_limit import RateLimit
 from chassis.rpc import Call, call_being_served
 from gateway_svc.banks.port import Bank
 from gateway_svc.code_store import Code
@@ -35,6 +36,7 @@ _KHQR_MESSAGES = {
     "RECEIVED": "KHQR payment received",
     "PENDING": "KHQR payment pending",
 }
+_KHQR_SERVICE_SCOPE = "khqr:record"
 _REPLAYED = (("idempotent-replayed", "true"),)
 
 
@@ -51,6 +53,7 @@ class GatewayServicer(rpc.GatewayServiceServicer):
         notices: GroupCommit[Notice, Decision],
         khqr: KhqrConfirmation,
         codes: KhqrCodes,
+        inquiry_limit: RateLimit,
         clock: Callable[[], datetime],
     ) -> None:
         self._banks = banks
@@ -60,14 +63,17 @@ class GatewayServicer(rpc.GatewayServiceServicer):
         self._notices = notices
         self._khqr = khqr
         self._codes = codes
+        self._inquiry_limit = inquiry_limit
         self._clock = clock
 
     async def InquirePayment(
         self, request: pb.InquirePaymentRequest, context: Any
     ) -> pb.InquirePaymentResponse:
         """Answer with the bill that can be paid now."""
+        bank = self._bank_of_call(request.bank_code)
+        self._refuse_haste()
         due = await inquire(
-            bank=self._bank_of_call(request.bank_code),
+            bank=bank,
             number=request.query,
             policies=self._policies,
             recorder=self._lookups,
@@ -179,6 +185,20 @@ class GatewayServicer(rpc.GatewayServiceServicer):
             status=pb.PAYMENT_STATUS_PAID if standing.transaction_id else _STATUSES[bill.state],
             transaction_id=standing.transaction_id or "",
         )
+
+    def _refuse_haste(self) -> None:
+        """Bound how fast one caller may ask: policy numbers can be enumerated.
+
+        KhqrService asks for many callers and bounds each of them itself.
+        """
+        caller = call_being_served.get().caller
+        if _KHQR_SERVICE_SCOPE in caller.scopes:
+            return
+        wait_s = self._inquiry_limit.wait_s(key=caller.subject)
+        if wait_s:
+            raise ServiceError(
+                reason="RATE_LIMITED", message="Too many inquiries", retry_after_s=wait_s
+            )
 
     def _bound_call(self) -> Call:
         """Return the call of a token that says which bank speaks; others may not confirm."""

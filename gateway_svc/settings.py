@@ -1,16 +1,15 @@
 """Names and defaults of the gateway's variables, and what production refuses."""
 
-import hashlib
 import re
-import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 
 from chassis.publisher import KafkaOptions
+from chassis.secrets import refuse_disclosed, texts_of_document, texts_of_environ
 from chassis.settings import Address, SettingError, Variables
-from gateway_svc.banks.configuration import BankConfig, read_banks, texts_of
+from gateway_svc.banks.configuration import BankConfig, read_banks, read_document
 from gateway_svc.completer import PollPlan
 
 _LAPTOP_BANKS = Path(__file__).parent / "banks" / "laptop.toml"
@@ -44,6 +43,7 @@ class GatewaySettings:
     jwt_audience: str
     log_level: str
     var_dir: Path
+    inquiries_per_minute: int  # of one subject
     budget_s: float = 5.0  # the whole of an inbound call (specification: "5 seconds max")
     drain_s: float = 8.0  # longer than any call, shorter than an orchestrator's patience
     integration_timeout_s: float = 2.0
@@ -61,7 +61,9 @@ def read_settings(*, variables: Variables, environ: Mapping[str, str]) -> Gatewa
     )
     production = environment == "production"
     var_dir = variables.path("VAR_DIR", default=Path("var"))
-    banks_file = variables.path("BANKS_FILE", default=None if production else _LAPTOP_BANKS)
+    document = read_document(
+        variables.path("BANKS_FILE", default=None if production else _LAPTOP_BANKS)
+    )
     settings = GatewaySettings(
         production=production,
         listen=variables.address("GATEWAY_LISTEN", default="127.0.0.1:50051"),
@@ -79,7 +81,11 @@ def read_settings(*, variables: Variables, environ: Mapping[str, str]) -> Gatewa
             schemes=("http", "https"),
         ),
         banks=read_banks(
-            path=banks_file, variables=variables, var_dir=var_dir, production=production
+            document=document,
+            variables=variables,
+            environ=environ,
+            var_dir=var_dir,
+            production=production,
         ),
         jwt_keys_file=variables.path("JWT_KEYS_FILE", default=var_dir / "keys" / "jwks.json"),
         jwt_issuer=variables.text("JWT_ISSUER", default="payment-gateway"),
@@ -88,8 +94,14 @@ def read_settings(*, variables: Variables, environ: Mapping[str, str]) -> Gatewa
             "LOG_LEVEL", choices=("DEBUG", "INFO", "WARNING", "ERROR"), default="INFO"
         ),
         var_dir=var_dir,
+        inquiries_per_minute=variables.integer(
+            "INQUIRIES_PER_MINUTE", default=100, least=1, most=1_000_000
+        ),
     )
-    _refuse_disclosed(environ, banks_file)
+    # A disclosed credential is refused wherever it stands, on a laptop too.
+    refuse_disclosed(texts=texts_of_environ(environ), digests=_DISCLOSED)
+    refuse_disclosed(texts=texts_of_document(document, name="BANKS_FILE"), digests=_DISCLOSED)
+    refuse_disclosed(texts=_bank_keys(settings), digests=_DISCLOSED)
     if production:
         _refuse_in_production(settings)
     return settings
@@ -126,6 +138,13 @@ def _kafka_options(variables: Variables) -> KafkaOptions:
     )
 
 
+def _bank_keys(settings: GatewaySettings) -> Iterator[tuple[str, str]]:
+    """Walk the secrets that the banks refer to, as (name, text)."""
+    for bank in settings.banks.values():
+        if bank.verify is not None:
+            yield f"BANKS_FILE: {bank.code}.signing.key", bank.verify.key
+
+
 def _refuse_in_production(settings: GatewaySettings) -> None:
     if settings.database_url.startswith("sqlite"):
         raise SettingError("DATABASE_URL: production needs PostgreSQL, not a SQLite file")
@@ -134,27 +153,3 @@ def _refuse_in_production(settings: GatewaySettings) -> None:
     password = settings.database_url.partition("://")[2].rpartition("@")[0].partition(":")[2]
     if password.lower() in _EXAMPLES:
         raise SettingError("DATABASE_URL: its password is an example, not a secret")
-
-
-def _refuse_disclosed(environ: Mapping[str, str], banks_file: Path) -> None:
-    """Refuse a disclosed credential wherever it stands, on a laptop too."""
-    for name, value in environ.items():
-        if name.endswith("_FILE") and name != "BANKS_FILE" and _is_small_file(value):
-            text = Path(value).read_text(encoding="utf-8", errors="replace").rstrip("\r\n")
-            _refuse_one(name, [text])
-        _refuse_one(name, [value])
-    document = tomllib.loads(banks_file.read_text(encoding="utf-8"))
-    _refuse_one("BANKS_FILE", texts_of(document))
-
-
-def _refuse_one(name: str, values: Iterable[str]) -> None:
-    for value in values:
-        if hashlib.sha256(value.encode(errors="replace")).hexdigest() in _DISCLOSED:
-            raise SettingError(f"{name}: holds a credential that was disclosed; have it replaced")
-
-
-def _is_small_file(path: str) -> bool:
-    try:
-        return Path(path).stat().st_size <= 1 << 16
-    except OSError:
-        return False

@@ -11,6 +11,7 @@ import typer
 from chassis.settings import SettingError, own_variables
 from payctl.keys import KeysUnusable, ensure_keys, rotate_keys
 from payctl.parts import PARTS
+from payctl.sign import sign_command
 from payctl.tokens import DEFAULT_BANK, DEVELOPER_SCOPES, mint_with, read_token_settings
 from payctl.up import Surroundings, bring_up
 
@@ -67,6 +68,9 @@ def up() -> None:
         say=typer.echo,
     )
     raise typer.Exit(asyncio.run(bring_up(parts=PARTS, around=around)))
+
+
+app.command(name="sign")(sign_command)
 
 
 def _now() -> datetime:

@@ -58,7 +58,7 @@ async def grpc_probe(address: str) -> bool:
         return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
 
 
-SANDBOX, GATEWAY, BRIDGE = "sandbox", "gateway", "bridge"
+SANDBOX, GATEWAY, KHQR, BRIDGE = "sandbox", "gateway", "khqr", "bridge"
 
 PARTS = (
     Part(
@@ -67,7 +67,7 @@ PARTS = (
         listen="SANDBOX_LISTEN",
         default_listen="127.0.0.1:8687",
         probe=http_probe(path="/livez"),
-        gives={"INTEGRATION_URL": "http://{address}"},
+        gives={"INTEGRATION_URL": "http://{address}", "AMK_BASE_URL": "http://{address}"},
     ),
     Part(
         name=GATEWAY,
@@ -76,6 +76,14 @@ PARTS = (
         default_listen="127.0.0.1:50051",
         probe=grpc_probe,
         gives={"GATEWAY_TARGET": "{address}"},
+    ),
+    Part(
+        name=KHQR,
+        arguments=("-m", "khqr_svc"),
+        listen="KHQR_LISTEN",
+        default_listen="127.0.0.1:50052",
+        probe=grpc_probe,
+        gives={"KHQR_TARGET": "{address}"},
     ),
     Part(
         name=BRIDGE,

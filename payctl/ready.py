@@ -15,6 +15,7 @@ class Ready:
     token: str
     policy: str
     policy_is_due: bool
+    khqr_policy: str | None = None  # another one with a premium due, to be paid by code
 
 
 def ready_page(*, ready: Ready) -> str:
@@ -30,6 +31,20 @@ def ready_page(*, ready: Ready) -> str:
         if ready.policy_is_due
         else f'\nEverything is paid: choose "Make due" beside {ready.policy} on the page first.\n'
     )
+    by_code = ""
+    if ready.khqr_policy is not None:
+        show = f'{ask} "{rest}/khqr?bankCode=AMK&billNumber={ready.khqr_policy}"'
+        code_id = """$(echo "$CODE" | grep -o '"paymentId":[0-9]*' | cut -d: -f2)"""
+        by_code = f"""
+# 5. Show a KHQR code for {ready.khqr_policy} (the sandbox page shows it as a picture)
+CODE=$({show}); echo "$CODE" | grep -o '"paymentId":[0-9]*'
+
+# 6. Scan and pay it in the bank's app
+curl -sS -X POST "{sandbox}/sandbox/khqr/{code_id}/pay" -o /dev/null -w "%{{http_code}}\\n"
+
+# 7. How its bill stands
+{ask} "{rest}/AMK/payments/{code_id}"; echo
+"""
     return f"""
 Ready. Ctrl-C drains and stops everything.
 
@@ -54,4 +69,4 @@ curl -sS -X POST "{sandbox}/sandbox/pay?query={ready.policy}"; echo
 
 # 4. How the bill stands
 {ask} "{rest}/AMK/payments/{bill_id}"; echo
-"""
+{by_code}"""

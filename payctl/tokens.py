@@ -9,6 +9,8 @@ from payctl.keys import SigningKey, mint
 
 DEVELOPER_SCOPES = ("payments:inquire", "payments:confirm", "khqr:generate")
 BANK_SCOPES = ("payments:inquire", "payments:confirm")
+KHQR_SCOPES = ("payments:inquire", "khqr:record")
+APP_SCOPES = ("payments:inquire", "khqr:generate")
 DEFAULT_BANK = "AMK"
 
 

@@ -15,13 +15,15 @@ import aiohttp
 
 from chassis.settings import Address, SettingError, Variables
 from payctl.keys import ensure_keys, published_ids, write_token
-from payctl.parts import BRIDGE, GATEWAY, SANDBOX, Part
+from payctl.parts import BRIDGE, GATEWAY, KHQR, SANDBOX, Part
 from payctl.ready import Ready, ready_page
 from payctl.supervisor import PartFailed, Supervisor
 from payctl.tokens import (
+    APP_SCOPES,
     BANK_SCOPES,
     DEFAULT_BANK,
     DEVELOPER_SCOPES,
+    KHQR_SCOPES,
     TokenSettings,
     mint_with,
     read_token_settings,
@@ -112,7 +114,7 @@ async def _run(
     except PartFailed as failure:
         return str(failure)
     if {SANDBOX, GATEWAY, BRIDGE} <= found.keys():
-        policy = await _policy_to_show(found[SANDBOX][0])
+        policy, khqr_policy = await _policies_to_show(found[SANDBOX][0])
         ready = Ready(
             rest=found[BRIDGE],
             grpc=found[GATEWAY][0],
@@ -121,6 +123,7 @@ async def _run(
             token=token,
             policy=policy or FAVOURITE_POLICY,
             policy_is_due=policy is not None,
+            khqr_policy=khqr_policy if KHQR in found else None,
         )
         around.say(ready_page(ready=ready))
     else:
@@ -147,25 +150,31 @@ def refuse_taken(*, part: Part, addresses: tuple[Address, ...]) -> None:
 
 
 def _make_tokens(around: Surroundings, tokens: TokenSettings) -> str:
-    """Write the sandbox's token and return one for the person at the terminal."""
+    """Write the parts' tokens and return one for the person at the terminal."""
     key = ensure_keys(folder=tokens.folder)
     if key.key_id not in published_ids(path=tokens.keys_file):
         raise SettingError(
             f"JWT_KEYS_FILE: {tokens.keys_file} does not hold the key of {tokens.folder}"
         )
 
-    def token(subject: str, scopes: tuple[str, ...]) -> str:
+    def token(subject: str, scopes: tuple[str, ...], bank: str | None = DEFAULT_BANK) -> str:
         return mint_with(
             settings=tokens,
             key=key,
             subject=subject,
             scopes=scopes,
-            bank=DEFAULT_BANK,
+            bank=bank,
             now=around.clock(),
             lifetime=_TOKEN_LIFETIME,
         )
 
-    write_token(path=tokens.folder / "sandbox.token", token=token("amk-sandbox", BANK_SCOPES))
+    for name, content in (
+        ("sandbox", token("amk-sandbox", BANK_SCOPES)),
+        ("app", token("customer-app", APP_SCOPES)),
+        # It serves every bank, so its token is bound to none.
+        ("khqr", token("khqr-service", KHQR_SCOPES, bank=None)),
+    ):
+        write_token(path=tokens.folder / f"{name}.token", token=content)
     return token("developer", DEVELOPER_SCOPES)
 
 
@@ -176,6 +185,8 @@ def _environ(around: Surroundings, var: Path, tokens: TokenSettings) -> dict[str
         "VAR_DIR": str(var),
         "JWT_KEYS_FILE": str(tokens.keys_file),
         "SANDBOX_TOKEN_FILE": str(tokens.folder / "sandbox.token"),
+        "SANDBOX_APP_TOKEN_FILE": str(tokens.folder / "app.token"),
+        "GATEWAY_TOKEN_FILE": str(tokens.folder / "khqr.token"),
         "GRPC_ENABLE_FORK_SUPPORT": "0",
     }
     unset = Path()
@@ -192,8 +203,8 @@ def _fill(around: Surroundings, environ: dict[str, str], name: str, value: str) 
         environ[name] = value
 
 
-async def _policy_to_show(sandbox: str) -> str | None:
-    """Return a policy with a premium due, the specification's example if it is one of them."""
+async def _policies_to_show(sandbox: str) -> tuple[str | None, str | None]:
+    """Return two policies with a premium due, the specification's example first if it is one."""
     limit = aiohttp.ClientTimeout(total=5)
     async with (
         aiohttp.ClientSession(timeout=limit) as session,
@@ -201,7 +212,9 @@ async def _policy_to_show(sandbox: str) -> str | None:
     ):
         policies = (await response.json())["policies"]
     due = [policy["number"] for policy in policies if policy["due"]]
-    return FAVOURITE_POLICY if FAVOURITE_POLICY in due else next(iter(due), None)
+    due.sort(key=lambda number: number != FAVOURITE_POLICY)
+    first, second, *_ = [*due, None, None]
+    return first, second
 
 
 def _write_line(path: Path, text: str) -> None:

@@ -35,6 +35,12 @@ const STATES = {
   REFUSED: ["✕", "Refused", "bad"],
   DUE: ["●", "Due", "wait"],
   SETTLED: ["✓", "Nothing due", "good"],
+  LIVE: ["●", "Live", "wait"],
+  PAID: ["✓", "Paid", "good"],
+  EXPIRED: ["○", "Expired", "quiet"],
+  WITHHELD: ["○", "Never sent", "quiet"],
+  ON: ["▲", "On", "bad"],
+  OFF: ["○", "Off", "quiet"],
 };
 
 export function state(name) {

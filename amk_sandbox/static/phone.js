@@ -1,7 +1,7 @@
-// The phone: choose a policy, see the bill, pay it.
+// The phone: choose a policy, see the bill or its code, pay it.
 
 import { post } from "./api.js";
-import { element, money, pairs, put, state } from "./dom.js";
+import { element, moment, money, pairs, put, state } from "./dom.js";
 
 const NEXT_WORDS = {
   CONFIRMED: "The insurer confirmed it. Ask again: nothing is due.",
@@ -50,19 +50,73 @@ export function startPhone({ refresh }) {
     pay.focus({ preventScroll: true });
   }
 
+  async function showCode(number) {
+    query.value = number;
+    say("… Asking the insurer for a code", number, "wait");
+    try {
+      drawCode((await post(`/sandbox/khqr?query=${encodeURIComponent(number)}`)).code);
+    } catch (problem) {
+      say(problem.status === 404 ? "○ No code" : "✕ No code", problem.message,
+        problem.status === 404 ? "quiet" : "bad");
+    }
+    refresh();
+  }
+
+  function drawCode(code) {
+    const pay = element("button", { class: "primary", type: "button" },
+      code.isBillPaid ? "Scan and pay again" : "Scan and pay");
+    pay.addEventListener("click", () => {
+      pay.disabled = true;
+      pay.textContent = "Paying…";
+      payCode(code);
+    });
+    put("screen",
+      element("img", { class: "code-image", src: code.image, width: 220, height: 220,
+        alt: `KHQR code of bill ${code.billId} for ${code.amount} ${code.currency}` }),
+      element("p", { class: "amount" }, money(code.amount, code.currency)),
+      element("dl", { class: "pairs" }, ...pairs([
+        ["Bill", String(code.billId)], ["State", state(code.state)], ["Good until", moment(code.expiresAt)]])),
+      pay);
+    pay.focus({ preventScroll: true });
+  }
+
+  async function payCode(code) {
+    say("… The bank moves the money and tells the insurer", `Bill ${code.billId}`, "wait");
+    try {
+      const again = code.isBillPaid ? "&again=true" : "";
+      const scan = await post(`/sandbox/khqr/${code.billId}/pay?code=${code.id}${again}`);
+      const transfer = scan.transfers.at(-1);
+      if (transfer) showTransfer(transfer);
+      else say("○ No money moved", "A webhook claims that it did. Only the bank's own word counts.", "quiet");
+    } catch (problem) {
+      say("✕ Not paid", problem.message, "bad");
+    }
+    refresh();
+  }
+
+  function wordsOf(transfer) {
+    if (transfer.channel === "KHQR" && transfer.state === "PENDING" && !transfer.attempts) {
+      return "The money moved. The insurer was not told yet: it can find out by asking the bank.";
+    }
+    if (transfer.channel === "KHQR" && transfer.state === "REFUSED") {
+      return "The insurer refused the notice. The money is settled; it can find out by asking the bank.";
+    }
+    return NEXT_WORDS[transfer.state];
+  }
+
   function showTransfer(transfer) {
     put("screen",
       state(transfer.state),
       element("p", { class: "amount" }, money(transfer.amount, transfer.currency)),
       element("dl", { class: "pairs" }, ...pairs([
         ["Transfer", transfer.bankTransactionId], ["Bill", String(transfer.billId)]])),
-      element("p", { class: "quiet" }, NEXT_WORDS[transfer.state]));
+      element("p", { class: "quiet" }, wordsOf(transfer)));
     document.getElementById("screen").focus({ preventScroll: true });
   }
 
   form.addEventListener("submit", (event) => {
     event.preventDefault();
-    lookUp(query.value.trim());
+    (event.submitter?.id === "show-code" ? showCode : lookUp)(query.value.trim());
   });
   document.addEventListener("keydown", (event) => {
     const typing = event.target instanceof HTMLInputElement;
@@ -72,6 +126,6 @@ export function startPhone({ refresh }) {
     query.select();
   });
   put("screen", element("p", { class: "quiet" },
-    "Type a number, or choose “See” beside a policy. The bill appears here, as in the bank's app."));
-  return { lookUp };
+    "Type a number, or choose “See” or “Code” beside a policy. The bill or its code appears here, as in the app."));
+  return { lookUp, showCode, drawCode, payCode };
 }

@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from chassis.money import Currency
+from chassis.secrets import secret_reference
 from chassis.settings import SettingError, Variables
 from gateway_svc.banks.amk import AnswerShape
 from gateway_svc.banks.signing import SigningForm, SigningFormWrong, read_form
 from gateway_svc.verification import MerchantAccount
 
 _CODE = re.compile(r"[A-Z0-9]{2,10}", re.ASCII)
+_PATH = "/amkpayway/v1/api/payment/payment-verify"  # the specification's
 _IDENTIFIER = re.compile(r"[!-~]{1,32}", re.ASCII)
 
 
@@ -50,41 +52,45 @@ class _Source:
     """Where values come from, and how strictly they are taken."""
 
     variables: Variables
+    environ: Mapping[str, str]
     var_dir: Path
     production: bool
 
 
-def read_banks(
-    *, path: Path, variables: Variables, var_dir: Path, production: bool
-) -> dict[str, BankConfig]:
-    """Return the enabled banks of the file at `path`, by code.
+def read_document(path: Path) -> dict[str, Any]:
+    """Return the parsed file at `path`.
 
-    :raises SettingError: unreadable, no bank enabled, or a member is missing or wrong.
+    :raises SettingError: it cannot be read, or is not TOML.
     """
-    source = _Source(variables=variables, var_dir=var_dir, production=production)
     try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as problem:
         raise SettingError(f"BANKS_FILE: {path}: {problem.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as problem:
         raise SettingError(f"BANKS_FILE: {path}: is not TOML: {problem}") from None
+
+
+def read_banks(
+    *,
+    document: Mapping[str, Any],
+    variables: Variables,
+    environ: Mapping[str, str],
+    var_dir: Path,
+    production: bool,
+) -> dict[str, BankConfig]:
+    """Return the enabled banks of `document`, by code.
+
+    :raises SettingError: no bank enabled, or a member is missing or wrong.
+    """
+    source = _Source(variables=variables, environ=environ, var_dir=var_dir, production=production)
     banks = {
         code: _bank(code, table, source)
         for code, table in document.items()
         if _enabled(code, table)
     }
     if not banks:
-        raise SettingError(f"BANKS_FILE: {path}: no bank is enabled")
+        raise SettingError("BANKS_FILE: no bank is enabled")
     return banks
-
-
-def texts_of(value: Any) -> list[str]:
-    """Return every text inside a parsed document, at any depth."""
-    if isinstance(value, Mapping):
-        return [text for one in value.values() for text in texts_of(one)]
-    if isinstance(value, list):
-        return [text for one in value for text in texts_of(one)]
-    return [value] if isinstance(value, str) else []
 
 
 def _enabled(code: str, table: Any) -> bool:
@@ -99,7 +105,7 @@ def _bank(code: str, table: Mapping[str, Any], source: _Source) -> BankConfig:
     currencies = table.get("currencies")
     if not isinstance(currencies, list) or not currencies:
         raise SettingError(f"BANKS_FILE: {code}.currencies: must list USD, KHR or both")
-    unknown = [one for one in currencies if one not in Currency.__members__]
+    unknown = [one for one in currencies if str(one) not in Currency.__members__]
     if unknown:
         raise SettingError(f"BANKS_FILE: {code}.currencies: unknown: {unknown[0]!r}")
     if table.get("verify_bill_payments", False) is not False:
@@ -132,21 +138,17 @@ def _verify(code: str, table: Mapping[str, Any], source: _Source) -> VerifyConfi
     signing = table.get("signing", {})
     if not isinstance(verify, Mapping) or not isinstance(signing, Mapping):
         raise SettingError(f"BANKS_FILE: {code}: verify and signing must be tables")
-    url = _resolved(f"{code}.verify.url", verify.get("url"), source)
-    if not url.startswith(("https://", "http://")):
-        raise SettingError(f"BANKS_FILE: {code}.verify.url: must start with https:// or http://")
-    reason = table.get("allow_plain_http", "")
-    if (
-        url.startswith("http://")
-        and source.production
-        and not (isinstance(reason, str) and reason.strip())
-    ):
+    url = _url(code, table, verify, source)
+    if url.startswith("http://") and source.production and not _says_why(table):
         raise SettingError(
-            f"BANKS_FILE: {code}.verify.url: is plain http; set allow_plain_http to the reason"
+            f"BANKS_FILE: {code}.verify: asks over plain http; set allow_plain_http to the reason"
         )
-    key = signing.get("key")
-    if not isinstance(key, str) or not key.startswith(("env:", "file:")):
-        raise SettingError(f"BANKS_FILE: {code}.signing.key: must be env:NAME or file:PATH")
+    key = secret_reference(
+        name=f"BANKS_FILE: {code}.signing.key",
+        text=signing.get("key"),
+        folder=source.var_dir,
+        environ=source.environ,
+    )
     try:
         form = read_form(signing)
     except SigningFormWrong as problem:
@@ -154,7 +156,7 @@ def _verify(code: str, table: Mapping[str, Any], source: _Source) -> VerifyConfi
     return VerifyConfig(
         url=url,
         form=form,
-        key=_resolved(f"{code}.signing.key", key, source),
+        key=key.read(),
         shape=_shape(code, verify),
     )
 
@@ -176,22 +178,18 @@ def _shape(code: str, table: Mapping[str, Any]) -> AnswerShape:
     return replace(AnswerShape(), **changes)
 
 
-def _resolved(name: str, value: Any, source: _Source) -> str:
-    """Return what `value` says or refers to; a secret is never part of an error."""
-    if not isinstance(value, str) or not value:
-        raise SettingError(f"BANKS_FILE: {name}: is missing")
-    kind, _, rest = value.partition(":")
-    if kind == "env":
-        try:
-            return source.variables.text(rest)
-        except SettingError as problem:
-            raise SettingError(f"BANKS_FILE: {name}: {problem}") from None
-    if kind != "file":
-        return value
-    path = Path(source.var_dir, rest)
-    try:
-        return path.read_text(encoding="utf-8").rstrip("\r\n")
-    except OSError as problem:
-        raise SettingError(f"BANKS_FILE: {name}: {path}: {problem.strerror}") from None
-    except UnicodeDecodeError:
-        raise SettingError(f"BANKS_FILE: {name}: {path}: is not UTF-8 text") from None
+def _url(code: str, table: Mapping[str, Any], verify: Mapping[str, Any], source: _Source) -> str:
+    """Return where the question goes: `verify.url`, or `verify.path` of the bank's base URL."""
+    url = verify.get("url", "")
+    if not url:
+        base = source.variables.text(f"{code}_BASE_URL", default=str(table.get("base_url", "")))
+        path = verify.get("path", _PATH)
+        url = f"{base.rstrip('/')}{path}" if base else ""
+    if not isinstance(url, str) or not url.startswith(("https://", "http://")):
+        raise SettingError(f"BANKS_FILE: {code}.verify.url: must start with https:// or http://")
+    return url
+
+
+def _says_why(table: Mapping[str, Any]) -> bool:
+    reason = table.get("allow_plain_http", "")
+    return isinstance(reason, str) and bool(reason.strip())

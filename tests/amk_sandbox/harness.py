@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,10 +11,12 @@ from typing import Any
 import aiohttp
 from aiohttp import web
 
+from amk_sandbox.bank_api import Pace
 from amk_sandbox.service import RunningSandbox, running_sandbox
 from amk_sandbox.settings import read_settings
 from chassis.settings import Variables
 
+PACE = Pace(slow_s=0.5, byte_s=0.05, silence_s=20)  # quicker than a demonstration's
 TOKEN = "bank-token-for-tests"
 CONFIRMED = '{"success":true,"data":{"status":"CONFIRMED"}}'
 JOHN = (
@@ -52,6 +54,11 @@ class FakeInsurer:
     tokens: list[str | None] = field(default_factory=list)
     url: str = ""
     gate: asyncio.Event | None = None  # answers to webhooks wait for it
+    notices: list[bytes] = field(default_factory=list)  # webhooks of codes
+    notice_tokens: list[str | None] = field(default_factory=list)
+    code_queries: list[str] = field(default_factory=list)  # raw
+    code_tokens: list[str | None] = field(default_factory=list)
+    make_code: Callable[[str], Awaitable[tuple[int, str]]] | None = None
 
     async def _inquire(self, request: web.Request) -> web.Response:
         self.tokens.append(request.headers.get("Authorization"))
@@ -67,11 +74,33 @@ class FakeInsurer:
         status, text = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         return web.Response(status=status, text=text, content_type="application/json")
 
+    async def _confirm_khqr(self, request: web.Request) -> web.Response:
+        self.notices.append(await request.read())
+        self.notice_tokens.append(request.headers.get("Authorization"))
+        if self.gate is not None:
+            await self.gate.wait()
+        if request.headers.get("Authorization") != f"Bearer {TOKEN}":
+            return web.Response(status=401, text='{"success":false}')
+        status, text = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        return web.Response(status=status, text=text, content_type="application/json")
+
+    async def _show(self, request: web.Request) -> web.Response:
+        self.code_queries.append(request.rel_url.raw_query_string)
+        self.code_tokens.append(request.headers.get("Authorization"))
+        assert self.make_code is not None
+        status, text = await self.make_code(request.query["billNumber"])
+        return web.Response(status=status, text=text, content_type="application/json")
+
     @contextlib.asynccontextmanager
     async def listening(self) -> AsyncIterator["FakeInsurer"]:
         app = web.Application()
         app.add_routes(
-            [web.get("/AMK/payments", self._inquire), web.post("/AMK/payments", self._confirm)]
+            [
+                web.get("/AMK/payments", self._inquire),
+                web.post("/AMK/payments", self._confirm),
+                web.post("/AMK/khqr", self._confirm_khqr),
+                web.get("/khqr", self._show),
+            ]
         )
         runner = web.AppRunner(app)
         await runner.setup()
@@ -99,6 +128,11 @@ class Client:
         async with self.session.post(self.base + path, json=body) as response:
             return response.status, await response.json()
 
+    async def state(self) -> dict[str, Any]:
+        _, found = await self.get("/sandbox/state")
+        whole: dict[str, Any] = found
+        return whole
+
     async def text(self, path: str) -> str:
         async with self.session.get(self.base + path) as response:
             return await response.text()
@@ -106,7 +140,11 @@ class Client:
 
 @contextlib.asynccontextmanager
 async def sandbox(
-    *, var: Path, clock: Clock, bridge_url: str = "http://127.0.0.1:1", **environ: str
+    *,
+    var: Path,
+    clock: Clock,
+    bridge_url: str = "http://127.0.0.1:1",
+    **environ: str,
 ) -> AsyncIterator[Client]:
     """Run a sandbox on `var` until the block ends; its loops are run by the test."""
     token_file = var / "sandbox.token"
@@ -120,7 +158,7 @@ async def sandbox(
     }
     settings = read_settings(variables=Variables(environ={k: v for k, v in given.items() if v}))
     async with (
-        running_sandbox(settings=settings, clock=clock) as running,
+        running_sandbox(settings=settings, clock=clock, pace=PACE) as running,
         aiohttp.ClientSession() as session,
     ):
         yield Client(base=f"http://{running.address}", session=session, running=running)

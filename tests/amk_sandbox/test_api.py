@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from aiokafka import AIOKafkaProducer
 
+from amk_sandbox import api
 from amk_sandbox.settings import read_settings
 from chassis.settings import SettingError, Variables
 from tests.amk_sandbox.harness import Clock, sandbox
@@ -23,11 +24,18 @@ REFUSALS = [
     ("POST", "/sandbox/transfers/AMK1/reverse", 404),
     ("POST", "/sandbox/policies/NOSUCH/settle", 404),
     ("POST", "/sandbox/policies/P100000006/due", 409),
+    ("POST", "/sandbox/khqr", 400),
+    ("POST", "/sandbox/khqr/pay?query=P-1", 400),
+    ("POST", "/sandbox/khqr/1/pay", 404),
+    ("GET", "/sandbox/khqr/1/image", 404),
+    ("POST", "/sandbox/notices/1/resend", 404),
+    ("GET", "/auth/sign-in", 405),
     ("GET", "/nowhere", 404),
     ("PUT", "/sandbox/state", 405),
     ("GET", "/static/../api.py", 404),
 ]
-PAGE_FILES = ["/", "/static/app.js", "/static/style.css"]
+STATIC = Path(api.__file__).parent / "static"
+PAGE_FILES = ["/", *(f"/static/{path.name}" for path in sorted(STATIC.glob("*.[jc]s*")))]
 
 
 @pytest.mark.parametrize(("method", "path", "status"), REFUSALS)

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from amk_sandbox.bank import RESEND_PAUSES_S, TransferState, state_after
+from amk_sandbox.bank import RESEND_PAUSES_S, state_after
 from amk_sandbox.insurer import TIMEOUT_S, Answer
+from amk_sandbox.transfers import TransferState
 from tests.amk_sandbox.harness import (
     CONFIRMED,
     JOHN,

@@ -39,7 +39,8 @@ def test_the_books_balance_whatever_happens(moves: list[tuple[Currency, int, str
             try:
                 with store.transaction():
                     store.run(
-                        "INSERT INTO transfers VALUES (?, 1, ?, ?, '', 'PENDING', x'', 0, NULL)",
+                        "INSERT INTO transfers VALUES"
+                        " (?, 1, ?, ?, '', 'PENDING', x'', 0, NULL, 'KHQR')",
                         *(f"T{number}", amount.hundredths, currency.name),
                     )
                     books.transfer(bank_transaction_id=f"T{number}", amount=amount)

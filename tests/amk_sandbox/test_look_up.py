@@ -54,6 +54,7 @@ async def test_an_insurer_that_is_slow_is_no_answer(tmp_path: Path) -> None:
             url_file=tmp_path / "bridge.url",
             default_url="",
             token_file=tmp_path / "token",
+            app_token_file=tmp_path / "app.token",
             bank_code="AMK",
         )
         insurer = Insurer(settings=where, session=session, timeout_s=0.2)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from amk_sandbox.faults import FAULTS
 from tests.amk_sandbox.harness import Clock, FakeInsurer, sandbox
 
 SUCCESS = {
@@ -79,10 +80,15 @@ async def test_a_premium_is_written_exactly(tmp_path: Path, number: str, expecte
         assert await client.text(f"/policies/{number}/premium") == expected
 
 
-async def test_a_dozen_policies_are_there_on_the_first_start_only(tmp_path: Path) -> None:
+async def test_a_dozen_policies_and_one_per_fault_are_there_on_the_first_start_only(
+    tmp_path: Path,
+) -> None:
+    faults = {fault.policy for fault in FAULTS if fault.policy}
     async with sandbox(var=tmp_path, clock=Clock()) as client:
         _, found = await client.get("/sandbox/policies")
-        assert len(found["policies"]) == 12
+        due = {one["number"] for one in found["policies"] if one["due"]}
+        assert len(found["policies"]) == 12 + len(faults)
+        assert faults < due
         assert client.running.parts.policies.seed() == 0
 
 

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.descriptor_pool import DescriptorPool
-from payments.gateway.v1 import gateway_service_pb2
 
 from chassis.rules import ContractFault, Rules
+from payments.gateway.v1 import gateway_service_pb2
 from tests.rest_bridge.contracts import compile_contract
 
 SOURCE = """

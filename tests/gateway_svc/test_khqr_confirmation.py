@@ -21,6 +21,7 @@ import asyncio
 import itertools
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -128,7 +129,7 @@ async def test_thirty_copies_at_once_are_one_payment_and_one_question_at_a_time(
     ],
 )
 async def test_a_notice_that_differs_is_refused_and_the_bank_asked_in_the_background(
-    ledger: KhqrLedger, change: dict[str, object], named: str
+    ledger: KhqrLedger, change: dict[str, Any], named: str
 ) -> None:
     await ledger.bill()
     outcome = await ledger.tell(told(**change))

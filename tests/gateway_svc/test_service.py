@@ -11,6 +11,7 @@
 | asks how a bill stands                    | PENDING, PAID with transfer, CLOSED   |
 """
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
@@ -204,6 +205,20 @@ async def test_a_replaced_bill_stands_closed(client: Client) -> None:
     client.integration.answers["P123456789"] = (200, changed)
     assert (await client.inquire()).id == 150002
     assert (await client.get(150001)).status == pb.PAYMENT_STATUS_CLOSED
+
+
+async def test_a_caller_in_haste_is_told_when_to_come_back(client: Client) -> None:
+    answers = await asyncio.gather(*(client.inquire() for _ in range(200)), return_exceptions=True)
+    refused = [one for one in answers if isinstance(one, grpc.aio.AioRpcError)]
+    assert 0 < len(refused) <= 100
+    error = from_rpc_error(error=refused[0], reasons=REASONS)
+    assert error.reason == "RATE_LIMITED"
+    assert error.retry_after_s is not None
+    assert 0 < error.retry_after_s <= 1
+    client.token = KEY.token(sub="somebody else")
+    await client.inquire()
+    client.token = KEY.token(scopes=["payments:inquire", "khqr:record"])
+    await client.inquire()
 
 
 async def test_a_bank_that_is_not_here_is_not_found(client: Client) -> None:

@@ -51,6 +51,7 @@ def servicer() -> Iterator[GatewayServicer]:
         notices=parts,
         khqr=parts,
         codes=parts,
+        inquiry_limit=parts,
         clock=lambda: NOW,
     )
     call_being_served.reset(token)

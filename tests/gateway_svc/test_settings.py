@@ -98,6 +98,7 @@ def test_a_wrong_value_is_refused_by_name(environ: dict[str, str], named: str) -
         ("[AMK", "is not TOML"),
         ("[AMK]", r"AMK\.currencies: must list"),
         ('[AMK]\ncurrencies = ["EUR"]', "unknown: 'EUR'"),
+        ('[AMK]\ncurrencies = [["USD"]]', r"unknown: \['USD'\]"),
         ('[AMK]\ncurrencies = ["USD"]\nenabled = "no"', "`enabled` true or false"),
         ('[AMK]\ncurrencies = ["USD"]\nenabled = false', "no bank is enabled"),
         ('[AMK]\ncurrencies = ["USD"]\nmerchant_id = 9', r"AMK\.merchant_id: must be text"),
@@ -105,7 +106,7 @@ def test_a_wrong_value_is_refused_by_name(environ: dict[str, str], named: str) -
         (VERIFY + '[AMK.verify]\nurl = "ftp://x"', r"AMK\.verify\.url: must start with"),
         (VERIFY + '[AMK.verify]\nurl = "http://x"', r"AMK\.signing\.key: must be env:"),
         (SIGNED + 'key = "a secret in place"', r"AMK\.signing\.key: must be env:"),
-        (SIGNED + 'key = "env:NOWHERE"', r"AMK\.signing\.key: NOWHERE: is required"),
+        (SIGNED + 'key = "env:NOWHERE"', r"AMK\.signing\.key: the secret it names is empty"),
         (SIGNED + 'key = "file:nowhere"', r"AMK\.signing\.key: var/nowhere: No such file"),
         (SIGNED + 'key = "file:keys/amk-hmac-key"\nstyle = "x"', r"AMK\.signing\.style"),
         (SIGNED + 'key = "file:keys/amk-hmac-key"\n[AMK.verify]', "is not TOML"),
@@ -131,7 +132,7 @@ def test_production_asks_no_bank_over_plain_http_without_a_reason(tmp_path: Path
         if accepted:
             assert read(PRODUCTION | {"BANKS_FILE": str(path)}).banks["AMK"].verify
         else:
-            with pytest.raises(SettingError, match="is plain http"):
+            with pytest.raises(SettingError, match="asks over plain http"):
                 read(PRODUCTION | {"BANKS_FILE": str(path)})
 
 

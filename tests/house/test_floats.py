@@ -22,7 +22,7 @@ SOURCES = [
     *(ROOT / "chassis" / name for name in ("money.py", "rules.py", "field_rule.py", "outbox.py")),
 ]
 # Lengths of time, moments of the monotonic clock, and draws between 0 and 1.
-UNITS = ("_s", "_S", "deadline", "clock", "Clock", "sleep", "Sleep", "random")
+UNITS = ("_s", "_S", "deadline", "until", "clock", "Clock", "timer", "sleep", "Sleep", "random")
 
 
 def floats_in(tree: ast.AST) -> Iterator[str]:

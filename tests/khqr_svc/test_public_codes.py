@@ -91,7 +91,12 @@ def flat(tags: Mapping[str, Any]) -> dict[str, str]:
     return inside | {tag: value for tag, value in tags.items() if isinstance(value, str)}
 
 
-@pytest.mark.parametrize("vector", _vectors(), ids=lambda vector: vector["id"])
+_ABSENT = pytest.param({}, marks=pytest.mark.skip(reason="KHQR_VECTORS names no file of codes"))
+
+
+@pytest.mark.parametrize(
+    "vector", _vectors() or [_ABSENT], ids=lambda vector: vector.get("id", "none")
+)
 def test_the_public_code_holds(vector: dict[str, Any]) -> None:
     values, expected = vector["input"], vector["expected"]
     match vector["kind"], expected.get("reason"):

@@ -9,10 +9,10 @@ import aiohttp
 import grpc
 from google.protobuf.message import Message
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from payments.gateway.v1 import gateway_service_pb2 as gateway
 
 from chassis.errors import ServiceError, to_abort
 from chassis.settings import Address
+from payments.gateway.v1 import gateway_service_pb2 as gateway
 from rest_bridge.contract import Contract, default_contracts_image, load_contract
 from rest_bridge.service import Running, start
 

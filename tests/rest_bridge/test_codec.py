@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from payments.gateway.v1 import gateway_service_pb2
 
+from payments.gateway.v1 import gateway_service_pb2
 from rest_bridge.codec import Codec, Reading
 from rest_bridge.contract import default_contracts_image, load_contract
 from rest_bridge.json_text import JsonFault, parse_json

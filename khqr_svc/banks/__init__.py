@@ -1,0 +1,1 @@
+"""One file per bank, and the port they all fit."""

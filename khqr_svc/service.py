@@ -1,0 +1,145 @@
+"""The composition root of the KHQR service: the one place that names concrete parts."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from datetime import datetime
+
+import structlog
+from google.protobuf import descriptor_pool
+
+from chassis.auth import Authenticator, read_keys
+from chassis.errors import Reasons, ServiceError
+from chassis.http_client import HttpClient
+from chassis.rate_limit import RateLimit
+from chassis.rpc import CallInterceptor, Server, open_channel, utc_now
+from chassis.settings import Address
+from chassis.single_flight import FlightStopped
+from khqr_svc.banks.amk import AmkKhqrBank
+from khqr_svc.banks.endpoint import Surroundings
+from khqr_svc.banks.factory import KhqrServiceFactory
+from khqr_svc.gateway import Gateway, TokenFile
+from khqr_svc.generation import Generation
+from khqr_svc.servicer import KhqrServicer
+from khqr_svc.settings import KhqrSettings
+from payments.errors.v1 import errors_pb2
+from payments.khqr.v1 import khqr_service_pb2, khqr_service_pb2_grpc
+
+_DOMAIN = "payments"
+_SERVICE = khqr_service_pb2.DESCRIPTOR.services_by_name["KhqrService"]
+_PROBE_INTERVAL_S = 2.0
+_PROBE_TIMEOUT_S = 1.0
+
+_log = structlog.get_logger()
+
+
+class KhqrProcess:
+    """The service's parts, wired; `start` runs them and `stop` drains them."""
+
+    def __init__(
+        self,
+        *,
+        settings: KhqrSettings,
+        clock: Callable[[], datetime] = utc_now,
+        timer: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Wire the parts; nothing is opened yet.
+
+        :raises KeysUnreadable: the key file cannot be used.
+        :raises SettingError: the own token cannot be read, or a bank is not one of ours.
+        """
+        self._settings = settings
+        self._http = HttpClient(connections=50)
+        around = Surroundings(send=self._http.send, clock=timer)
+        self._banks = KhqrServiceFactory(
+            settings=settings.banks,
+            dialects={
+                "AMK": lambda bank, qr: AmkKhqrBank(settings=bank, qr=qr, around=around),
+            },
+        )
+        reasons = Reasons(
+            pool=descriptor_pool.Default(),
+            enum=errors_pb2.DESCRIPTOR.enum_types_by_name["ErrorReason"],
+        )
+        token = TokenFile(path=settings.gateway_token_file)
+        authenticator = Authenticator(
+            keys=read_keys(settings.jwt_keys_file),
+            issuer=settings.jwt_issuer,
+            audience=settings.jwt_audience,
+        )
+        self._channel = open_channel(target=settings.gateway_target)
+        self._gateway = Gateway(
+            channel=self._channel, token=token.read, reasons=reasons, clock=timer
+        )
+        self._generation = Generation(gateway=self._gateway, clock=clock, timer=timer)
+        self._server = Server(
+            listen=settings.listen,
+            interceptor=CallInterceptor(
+                pool=descriptor_pool.Default(),
+                services=[_SERVICE],
+                reasons=reasons,
+                domain=_DOMAIN,
+                authenticator=authenticator,
+                clock=clock,
+                budget_s=settings.budget_s,
+                translate=unavailable,
+            ),
+            services=[_SERVICE],
+            with_reflection=not settings.production,
+        )
+        khqr_service_pb2_grpc.add_KhqrServiceServicer_to_server(
+            KhqrServicer(
+                banks=self._banks,
+                generation=self._generation,
+                limit=RateLimit(per_minute=settings.inquiries_per_minute, clock=timer),
+                budget_s=settings.budget_s,
+                timer=timer,
+            ),
+            self._server.grpc_server,
+        )
+        self._stopping = asyncio.Event()
+        self._loops: list[asyncio.Task[None]] = []
+
+    async def start(self) -> Address:
+        """Listen and serve; return the real address.
+
+        :raises OSError: the address is taken.
+        """
+        address = await self._server.start()
+        self._loops = [asyncio.create_task(self._watch_gateway(), name="health")]
+        return address
+
+    async def probe_once(self) -> bool:
+        """Tell health whether the gateway serves, and return it."""
+        serving = await self._gateway.is_serving(timeout_s=_PROBE_TIMEOUT_S)
+        if not serving:
+            _log.warning("gateway_unavailable", target=self._settings.gateway_target)
+        await self._server.set_serving(serving=serving)
+        return serving
+
+    async def stop(self) -> None:
+        """Say "not ready", stop listening, finish what was accepted, close."""
+        self._stopping.set()
+        await self._server.drain(grace_s=self._settings.drain_s)
+        await asyncio.gather(*self._loops, return_exceptions=True)
+        await self._generation.close()
+        await self._banks.close()
+        await self._http.close()
+        await self._channel.close()
+
+    async def _watch_gateway(self) -> None:
+        while not self._stopping.is_set():
+            await self.probe_once()
+            try:
+                await asyncio.wait_for(self._stopping.wait(), _PROBE_INTERVAL_S)
+            except TimeoutError:
+                continue
+
+
+def unavailable(problem: Exception) -> ServiceError | None:
+    """Return "try again" for trouble of our own parts, None for anything else."""
+    if isinstance(problem, FlightStopped):
+        return ServiceError(
+            reason="SERVER_UNAVAILABLE", message="The service is stopping", retry_after_s=2
+        )
+    return None
