@@ -58,6 +58,19 @@ class Call:
 call_being_served: ContextVar[Call] = ContextVar("call_being_served")
 
 
+def refuse_other_bank(*, bank_code: str) -> None:
+    """Return if the caller being served may act for the bank `bank_code`.
+
+    :raises ServiceError: FORBIDDEN; its token is bound to another bank.
+    """
+    if call_being_served.get().caller.bank not in (None, bank_code):
+        raise ServiceError(
+            reason="FORBIDDEN",
+            message="The token does not allow this call",
+            details="The token is bound to another bank",
+        )
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Policy:
     scope: str

@@ -1,35 +1,18 @@
 """Runs the gateway until SIGTERM or SIGINT: `python -m gateway_svc`."""
 
-import asyncio
 import os
-import signal
 import sys
-
-import structlog
 
 from chassis.auth import KeysUnreadable
 from chassis.database import DatabaseUnavailable
+from chassis.process import run_until_stopped
 from chassis.settings import SettingError, own_variables
 from chassis.telemetry import configure_logging
 from gateway_svc.migrations import SchemaBehind
 from gateway_svc.service import GatewayProcess
-from gateway_svc.settings import GatewaySettings, read_settings
+from gateway_svc.settings import read_settings
 
 _REFUSED = 2
-
-
-async def _serve(settings: GatewaySettings) -> None:
-    asked_to_stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, asked_to_stop.set)
-    process = GatewayProcess(settings=settings)
-    address = await process.start()
-    log = structlog.get_logger()
-    log.info("listening", addresses=[str(address)])
-    await asked_to_stop.wait()
-    log.info("draining")
-    await process.stop()
-    log.info("stopped")
 
 
 def main() -> int:
@@ -38,21 +21,11 @@ def main() -> int:
         variables = own_variables()
         settings = read_settings(variables=variables, environ=os.environ)
         configure_logging(service="gateway", level=settings.log_level)
-        run(settings)
+        run_until_stopped(make=lambda: GatewayProcess(settings=settings))
     except (SettingError, KeysUnreadable, SchemaBehind, DatabaseUnavailable, OSError) as problem:
         print(f"gateway: {problem}", file=sys.stderr)  # noqa: T201 - before and beside the log
         return _REFUSED
     return 0
-
-
-def run(settings: GatewaySettings) -> None:
-    """Serve on uvloop where the platform has it."""
-    try:
-        import uvloop  # noqa: PLC0415 - not on every platform
-    except ImportError:
-        asyncio.run(_serve(settings))
-    else:
-        uvloop.run(_serve(settings))
 
 
 if __name__ == "__main__":

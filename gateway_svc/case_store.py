@@ -1,6 +1,5 @@
 """The database's side of one answer of the bank: all that is known about a bill, and its record."""
 
-from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -8,6 +7,7 @@ from sqlalchemy import or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway_svc.answers import khqr_answer_text
+from gateway_svc.bill_store import settle_bills
 from gateway_svc.code_store import retire_codes
 from gateway_svc.khqr_tables import khqr_notices, proofs, questions, verifications
 from gateway_svc.payment import Bill, BillState, Channel, NoticeState, PaymentState
@@ -245,10 +245,11 @@ async def _apply(
     if landed.first() is None:
         raise Overtaken
     bill = case.bill
-    if bill.state is BillState.OPEN:
-        await _leave_open(connection, [bill], BillState.PAID, "payment applied", at)
-    await _leave_open(
-        connection, payment.closes, BillState.CLOSED, "obligation paid through another bill", at
+    await settle_bills(
+        connection=connection,
+        paid=[bill] if bill.state is BillState.OPEN else [],
+        closed=payment.closes,
+        at=at,
     )
     await retire_codes(
         connection=connection,
@@ -256,22 +257,6 @@ async def _apply(
         paid_bill_ids=[bill.bill_id],
         at=at,
     )
-
-
-async def _leave_open(
-    connection: AsyncConnection, leaving: Sequence[Bill], state: BillState, cause: str, at: datetime
-) -> None:
-    ids = [bill.bill_id for bill in leaving]
-    changed = (
-        await connection.execute(
-            update(bills)
-            .where(bills.c.id.in_(ids), bills.c.state == BillState.OPEN)
-            .values(state=state, state_at=at, state_cause=cause)
-            .returning(bills.c.id)
-        )
-    ).all()
-    if len(changed) != len(ids):
-        raise Overtaken
 
 
 async def _change_notice(

@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 import structlog
 
 from chassis.database import Database, DatabaseUnavailable
+from chassis.process import repeat
 from gateway_svc.code_store import expire_codes, schedule_polls
 from gateway_svc.khqr_confirmation import KhqrConfirmation
 from gateway_svc.khqr_store import DueQuestion, due_polls, due_questions
@@ -78,17 +79,15 @@ class Completer:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Ask until `stop` is set."""
-        while not stop.is_set():
-            try:
-                await self.run_once()
-            except DatabaseUnavailable:
-                pass  # the health watch tells of it; what is due stays due
-            except Exception:  # noqa: BLE001 - one bad round must not end the loop
-                _log.exception("completer_failed")
-            try:
-                await asyncio.wait_for(stop.wait(), self._idle.total_seconds())
-            except TimeoutError:
-                continue
+        await repeat(run_once=self._round, pause_s=self._idle.total_seconds(), stop=stop)
+
+    async def _round(self) -> None:
+        try:
+            await self.run_once()
+        except DatabaseUnavailable:
+            pass  # the health watch tells of it; what is due stays due
+        except Exception:  # noqa: BLE001 - one bad round must not end the loop
+            _log.exception("completer_failed")
 
     async def _ask_all(self, due: Sequence[DueQuestion]) -> None:
         places = asyncio.Semaphore(_AT_ONCE)

@@ -6,10 +6,10 @@ from datetime import datetime
 from chassis.database import Database
 from chassis.errors import ServiceError
 from chassis.outbox import append
+from gateway_svc.bill_store import find_standing
 from gateway_svc.code_store import Code, live_code, record_code
 from gateway_svc.completer import PollPlan
 from gateway_svc.events import EventWriter
-from gateway_svc.store import find_standing
 from gateway_svc.tables import outbox
 
 

@@ -16,6 +16,7 @@ from chassis.database import Database, DatabaseUnavailable
 from chassis.errors import Reasons, ServiceError
 from chassis.group_commit import GroupCommit, QueueFull, WriterFailed
 from chassis.http_client import HttpClient
+from chassis.process import repeat
 from chassis.publisher import Publisher, publisher_from_url
 from chassis.rate_limit import RateLimit
 from chassis.relay import Relay
@@ -169,7 +170,10 @@ class GatewayProcess:
         self._loops = [
             asyncio.create_task(self.relay.run(self._stopping), name="relay"),
             asyncio.create_task(self.completer.run(self._stopping), name="completer"),
-            asyncio.create_task(self._watch_database(), name="health"),
+            asyncio.create_task(
+                repeat(run_once=self.probe_once, pause_s=_PROBE_INTERVAL_S, stop=self._stopping),
+                name="health",
+            ),
         ]
         return address
 
@@ -204,14 +208,6 @@ class GatewayProcess:
         await self._publisher.close()
         await self._http.close()
         await self.database.close()
-
-    async def _watch_database(self) -> None:
-        while not self._stopping.is_set():
-            await self.probe_once()
-            try:
-                await asyncio.wait_for(self._stopping.wait(), _PROBE_INTERVAL_S)
-            except TimeoutError:
-                continue
 
 
 def unavailable(problem: Exception) -> ServiceError | None:

@@ -1,28 +1,32 @@
 """GatewayService: proto <-> domain, one use case per RPC."""
 
-import hashlib
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from google.type import date_pb2, decimal_pb2
-
 from chassis.database import Database
-from chassis.errors import BadRequest, ServiceError, Violation
+from chassis.errors import ServiceError
 from chassis.group_commit import GroupCommit
-from chassis.money import Currency, Money, parse_money
 from chassis.rate_limit import RateLimit
-from chassis.rpc import Call, call_being_served
+from chassis.rpc import Call, call_being_served, refuse_other_bank
 from gateway_svc.banks.port import Bank
+from gateway_svc.bill_store import find_standing
 from gateway_svc.code_store import Code
 from gateway_svc.inquiry import inquire
 from gateway_svc.khqr_codes import KhqrCodes
 from gateway_svc.khqr_confirmation import KhqrConfirmation
 from gateway_svc.law import is_final
-from gateway_svc.payment import Bill, BillState, Confirmed, Decision, Lookup, Notice, Refusal
+from gateway_svc.messages import (
+    bill_notice,
+    code_message,
+    confirmation_message,
+    date_message,
+    decimal_message,
+    khqr_notice,
+    service_error,
+)
+from gateway_svc.payment import Bill, BillState, Decision, Lookup, Notice, Refusal
 from gateway_svc.policies import Policies
-from gateway_svc.store import find_standing
-from gateway_svc.verification import KhqrNotice, Status
 from payments.gateway.v1 import gateway_service_pb2 as pb
 from payments.gateway.v1 import gateway_service_pb2_grpc as rpc
 
@@ -84,35 +88,23 @@ class GatewayServicer(rpc.GatewayServiceServicer):
             id=due.bill.bill_id,
             policy_number=premium.policy_number,
             payer=premium.payer,
-            amount=_decimal(due.bill.money),
+            amount=decimal_message(money=due.bill.money),
             currency=due.bill.money.currency.value,
-            due_date=_date(premium.due_on),
+            due_date=date_message(day=premium.due_on),
         )
 
     async def ConfirmPayment(
         self, request: pb.ConfirmPaymentRequest, context: Any
     ) -> pb.ConfirmPaymentResponse:
         """Record what the bank says was paid, and answer after the commit."""
-        bank = self._bank_of_call(request.bank_code)
+        self._bank_of_call(request.bank_code)
         call = self._bound_call()
         decision = await self._notices.submit(
-            Notice(
-                bank_code=bank.code,
-                transaction_id=request.bank_transaction_id,
-                bill_id=request.id,
-                policy_number=request.policy_number,
-                money=parse_money(text=request.amount.value, currency=Currency(request.currency)),
-                payer=request.payer,
-                paid_at=request.paid_date.ToDatetime(tzinfo=UTC),
-                received_at=self._clock(),
-                body_digest=_body_digest(request),
-                subject=call.caller.subject,
-                request_id=call.request_id,
-            )
+            bill_notice(request=request, call=call, now=self._clock())
         )
         if decision.replayed and is_final(decision.answer):
             await context.send_initial_metadata(_REPLAYED)
-        return _confirmation(decision.answer)
+        return confirmation_message(answer=decision.answer)
 
     async def ConfirmKhqrPayment(
         self, request: pb.ConfirmKhqrPaymentRequest, context: Any
@@ -122,12 +114,13 @@ class GatewayServicer(rpc.GatewayServiceServicer):
         bank.merchant()  # nothing is booked where nobody can be asked
         call = self._bound_call()
         outcome = await self._khqr.confirm(
-            notice=_khqr_notice(request, call=call, now=self._clock()), ends_at_s=call.ends_at_s
+            notice=khqr_notice(request=request, call=call, now=self._clock()),
+            ends_at_s=call.ends_at_s,
         )
         if outcome.replayed:
             await context.send_initial_metadata(_REPLAYED)
         if isinstance(outcome.answer, Refusal):
-            raise _service_error(outcome.answer)
+            raise service_error(refusal=outcome.answer)
         return pb.ConfirmKhqrPaymentResponse(
             transaction_id=outcome.answer.transaction_id,
             status=pb.ConfirmationStatus.Value(f"CONFIRMATION_STATUS_{outcome.answer.status}"),
@@ -140,7 +133,7 @@ class GatewayServicer(rpc.GatewayServiceServicer):
         """Answer with the code that can be scanned now, if there is one."""
         bank = self._bank_of_call(request.bank_code)
         code = await self._codes.live(bank_code=bank.code, bill_id=request.bill_id)
-        return pb.GetLiveKhqrResponse(code=None if code is None else _code_message(code))
+        return pb.GetLiveKhqrResponse(code=None if code is None else code_message(code=code))
 
     async def RecordKhqr(
         self, request: pb.RecordKhqrRequest, context: Any
@@ -157,7 +150,7 @@ class GatewayServicer(rpc.GatewayServiceServicer):
             ),
             request_id=call_being_served.get().request_id,
         )
-        return pb.RecordKhqrResponse(code=_code_message(code))
+        return pb.RecordKhqrResponse(code=code_message(code=code))
 
     async def GetPayment(
         self, request: pb.GetPaymentRequest, context: Any
@@ -178,9 +171,9 @@ class GatewayServicer(rpc.GatewayServiceServicer):
         return pb.GetPaymentResponse(
             id=bill.bill_id,
             policy_number=obligation.policy_number,
-            amount=_decimal(bill.money),
+            amount=decimal_message(money=bill.money),
             currency=bill.money.currency.value,
-            due_date=_date(obligation.due_on),
+            due_date=date_message(day=obligation.due_on),
             # A late payment pays a bill that stays closed: to the one who asks it is paid.
             status=pb.PAYMENT_STATUS_PAID if standing.transaction_id else _STATUSES[bill.state],
             transaction_id=standing.transaction_id or "",
@@ -219,92 +212,5 @@ class GatewayServicer(rpc.GatewayServiceServicer):
                 message="Bank configuration not found",
                 details=f"Bank: {bank_code}",
             )
-        bound_to = call_being_served.get().caller.bank
-        if bound_to not in (None, bank.code):
-            raise ServiceError(
-                reason="FORBIDDEN",
-                message="The token does not allow this call",
-                details="The token is bound to another bank",
-            )
+        refuse_other_bank(bank_code=bank.code)
         return bank
-
-
-def _confirmation(answer: Confirmed | Refusal) -> pb.ConfirmPaymentResponse:
-    if isinstance(answer, Refusal):
-        raise _service_error(answer)
-    return pb.ConfirmPaymentResponse(
-        transaction_id=answer.transaction_id,
-        payment_reference_id=str(answer.bill_id),
-        status=pb.CONFIRMATION_STATUS_CONFIRMED,
-        message="Payment successfully processed",
-    )
-
-
-def _service_error(refusal: Refusal) -> ServiceError:
-    if refusal.reason == "BAD_REQUEST":
-        field, _, description = refusal.details.partition(": ")
-        return BadRequest(violations=[Violation(field=field, description=description)])
-    return ServiceError(
-        reason=refusal.reason,
-        message=refusal.message,
-        details=refusal.details,
-        retry_after_s=5 if refusal.reason == "SERVER_UNAVAILABLE" else None,
-    )
-
-
-def _khqr_notice(request: pb.ConfirmKhqrPaymentRequest, *, call: Call, now: datetime) -> KhqrNotice:
-    """Return the notice that `request` is.
-
-    :raises BadRequest: a SUCCESS lacks its amount, currency or time.
-    """
-    present = {
-        "paid_amount": request.HasField("paid_amount"),
-        "currency": bool(request.currency),
-        "paid_datetime": request.HasField("paid_datetime"),
-    }
-    if request.status == Status.SUCCESS and not all(present.values()):
-        raise BadRequest(
-            violations=[
-                Violation(field=name, description="is required of a SUCCESS")
-                for name, is_there in present.items()
-                if not is_there
-            ]
-        )
-    return KhqrNotice(
-        bank_code=request.bank_code,
-        bill_id=int(request.invoice_number),
-        merchant_number=request.merchant_number,
-        status=request.status,
-        money=(
-            parse_money(text=request.paid_amount.value, currency=Currency(request.currency))
-            if present["paid_amount"] and present["currency"]
-            else None
-        ),
-        paid_at=(
-            request.paid_datetime.ToDatetime(tzinfo=UTC) if present["paid_datetime"] else None
-        ),
-        received_at=now,
-        body_digest=_body_digest(request),
-        subject=call.caller.subject,
-        request_id=call.request_id,
-    )
-
-
-def _body_digest(request: pb.ConfirmPaymentRequest | pb.ConfirmKhqrPaymentRequest) -> str:
-    return hashlib.sha256(
-        request.received_body or request.SerializeToString(deterministic=True)
-    ).hexdigest()
-
-
-def _code_message(code: Code) -> pb.KhqrCode:
-    message = pb.KhqrCode(payload=code.payload, image=code.image)
-    message.expires_at.FromDatetime(code.expires_at)
-    return message
-
-
-def _decimal(money: Money) -> decimal_pb2.Decimal:
-    return decimal_pb2.Decimal(value=str(money))
-
-
-def _date(day: Any) -> date_pb2.Date:
-    return date_pb2.Date(year=day.year, month=day.month, day=day.day)

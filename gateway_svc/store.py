@@ -12,11 +12,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from chassis.money import Money
 from gateway_svc.answers import answer_text
+from gateway_svc.bill_store import settle_bills
 from gateway_svc.code_store import retire_codes
 from gateway_svc.law import Book
 from gateway_svc.payment import (
-    Bill,
-    BillStanding,
     BillState,
     Channel,
     Decision,
@@ -33,7 +32,6 @@ from gateway_svc.rows import (
     lock_obligations,
     money_from,
     numbers_of,
-    obligation_from,
 )
 from gateway_svc.tables import applications, bills, notices, obligations, payments
 
@@ -102,19 +100,11 @@ async def record_decisions(
         return
     payment_ids = await _insert_payments(connection, settled, notice_ids, at)
     await _insert_applications(connection, settled, notice_ids, payment_ids, at)
-    await _leave_open(
-        connection,
-        [one.bill for _, one in settled if one.bill.state is BillState.OPEN],
-        BillState.PAID,
-        "payment applied",
-        at,
-    )
-    await _leave_open(
-        connection,
-        [bill for _, one in settled for bill in one.closed],
-        BillState.CLOSED,
-        "obligation paid through another bill",
-        at,
+    await settle_bills(
+        connection=connection,
+        paid=[one.bill for _, one in settled if one.bill.state is BillState.OPEN],
+        closed=[bill for _, one in settled for bill in one.closed],
+        at=at,
     )
     await retire_codes(
         connection=connection,
@@ -219,60 +209,6 @@ async def _insert_applications(
         )
     ).all()
     _all_landed(landed, settled)
-
-
-async def _leave_open(
-    connection: AsyncConnection,
-    leaving: Sequence[Bill],
-    state: BillState,
-    cause: str,
-    at: datetime,
-) -> None:
-    """Move bills from OPEN to `state`, all of them or none."""
-    if not leaving:
-        return
-    changed = (
-        await connection.execute(
-            update(bills)
-            .where(
-                bills.c.id.in_([bill.bill_id for bill in leaving]),
-                bills.c.state == BillState.OPEN,
-            )
-            .values(state=state, state_at=at, state_cause=cause)
-            .returning(bills.c.id)
-        )
-    ).all()
-    _all_landed(changed, leaving)
-
-
-async def find_standing(
-    *, connection: AsyncConnection, bank_code: str, bill_id: int
-) -> BillStanding | None:
-    """Return how the bill stands at this bank, or None where there is no such bill."""
-    bill_row = (
-        await connection.execute(
-            select(bills).where(bills.c.id == bill_id, bills.c.bank_code == bank_code)
-        )
-    ).one_or_none()
-    if bill_row is None:
-        return None
-    obligation_row = (
-        await connection.execute(
-            select(obligations).where(obligations.c.id == bill_row.obligation_id)
-        )
-    ).one()
-    paying = (
-        await connection.execute(
-            select(payments.c.transaction_id).where(
-                payments.c.bill_id == bill_id, payments.c.state == PaymentState.APPLIED
-            )
-        )
-    ).scalar_one_or_none()
-    return BillStanding(
-        bill=bill_from(bill_row),
-        obligation=obligation_from(obligation_row, paid=paying is not None),
-        transaction_id=paying,
-    )
 
 
 def _notice_columns(decision: Decision, at: datetime) -> dict[str, Any]:

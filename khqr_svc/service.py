@@ -11,6 +11,7 @@ from google.protobuf import descriptor_pool
 from chassis.auth import Authenticator, read_keys
 from chassis.errors import Reasons, ServiceError
 from chassis.http_client import HttpClient
+from chassis.process import repeat
 from chassis.rate_limit import RateLimit
 from chassis.rpc import CallInterceptor, Server, open_channel, utc_now
 from chassis.settings import Address
@@ -106,7 +107,12 @@ class KhqrProcess:
         :raises OSError: the address is taken.
         """
         address = await self._server.start()
-        self._loops = [asyncio.create_task(self._watch_gateway(), name="health")]
+        self._loops = [
+            asyncio.create_task(
+                repeat(run_once=self.probe_once, pause_s=_PROBE_INTERVAL_S, stop=self._stopping),
+                name="health",
+            )
+        ]
         return address
 
     async def probe_once(self) -> bool:
@@ -126,14 +132,6 @@ class KhqrProcess:
         await self._banks.close()
         await self._http.close()
         await self._channel.close()
-
-    async def _watch_gateway(self) -> None:
-        while not self._stopping.is_set():
-            await self.probe_once()
-            try:
-                await asyncio.wait_for(self._stopping.wait(), _PROBE_INTERVAL_S)
-            except TimeoutError:
-                continue
 
 
 def unavailable(problem: Exception) -> ServiceError | None:

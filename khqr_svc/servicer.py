@@ -7,7 +7,7 @@ from google.type import decimal_pb2
 
 from chassis.errors import BadRequest, ServiceError, Violation
 from chassis.rate_limit import RateLimit
-from chassis.rpc import call_being_served
+from chassis.rpc import call_being_served, refuse_other_bank
 from khqr_svc.banks.factory import KhqrServiceFactory
 from khqr_svc.banks.port import KhqrBank
 from khqr_svc.generation import Generation
@@ -62,13 +62,7 @@ class KhqrServicer(rpc.KhqrServiceServicer):
                 ]
             )
         bank = self._banks.bank(bank_code=bank_code.id)
-        bound_to = call_being_served.get().caller.bank
-        if bound_to not in (None, bank.code):
-            raise ServiceError(
-                reason="FORBIDDEN",
-                message="The token does not allow this call",
-                details="The token is bound to another bank",
-            )
+        refuse_other_bank(bank_code=bank.code)
         return bank
 
     def _refuse_haste(self) -> None:

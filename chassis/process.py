@@ -1,0 +1,59 @@
+"""A program's life: start, run until it is asked to stop, drain."""
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+import structlog
+
+from chassis.settings import Address
+
+_log = structlog.get_logger()
+
+
+class Process(Protocol):
+    """Parts that are wired; nothing is open before `start`."""
+
+    async def start(self) -> Address:
+        """Listen and serve; return the real address."""
+
+    async def stop(self) -> None:
+        """Say "not ready", finish what was accepted, close."""
+
+
+def run_until_stopped(*, make: Callable[[], Process]) -> None:
+    """Run what `make` gives until SIGTERM or SIGINT, on uvloop where the platform has it.
+
+    Whatever `make` and `start` raise is raised.
+    """
+    try:
+        import uvloop  # noqa: PLC0415 - not on every platform
+    except ImportError:
+        asyncio.run(_run(make))
+    else:
+        uvloop.run(_run(make))
+
+
+async def repeat(
+    *, run_once: Callable[[], Awaitable[object]], pause_s: float, stop: asyncio.Event
+) -> None:
+    """Run again and again, with a pause between, until `stop` is set."""
+    while not stop.is_set():
+        await run_once()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), pause_s)
+
+
+async def _run(make: Callable[[], Process]) -> None:
+    asked_to_stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, asked_to_stop.set)
+    process = make()
+    address = await process.start()
+    _log.info("listening", addresses=[str(address)])
+    await asked_to_stop.wait()
+    _log.info("draining")
+    await process.stop()
+    _log.info("stopped")
