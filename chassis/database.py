@@ -81,7 +81,7 @@ class UtcDateTime(TypeDecorator[datetime]):
         if value.tzinfo is None:
             raise ValueError("a stored datetime must be aware")
         moment = value.astimezone(UTC)
-        return moment if dialect.name == "postgresql" else moment.strftime(_TIME_LAYOUT)
+        return moment if dialect.name == "postgresql" else _text_of(moment)
 
     def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
         """Return the moment in UTC."""
@@ -222,6 +222,11 @@ class Database:
         return DatabaseUnavailable(f"{self._shown_url}: {reason}")
 
 
+def _text_of(moment: datetime) -> str:
+    """Return fixed-width text; `strftime` would write the year 999 with three digits."""
+    return moment.replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
+
+
 def _parsed(url: str) -> URL:
     try:
         parsed = make_url(url)
@@ -257,6 +262,7 @@ def _prepare_sqlite(engine: AsyncEngine, *, begin: str, query_only: bool) -> Non
         cursor = connection.cursor()
         for pragma in (
             "foreign_keys=ON",
+            "recursive_triggers=ON",  # else INSERT OR REPLACE deletes past the delete triggers
             "journal_mode=WAL",
             "synchronous=FULL",  # NORMAL may lose the last commits with the power
             f"query_only={'ON' if query_only else 'OFF'}",

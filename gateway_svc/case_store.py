@@ -1,5 +1,6 @@
 """The database's side of one answer of the bank: all that is known about a bill, and its record."""
 
+import hashlib
 from datetime import datetime
 from typing import Any
 
@@ -9,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from gateway_svc.answers import khqr_answer_text
 from gateway_svc.bill_store import settle_bills
 from gateway_svc.code_store import retire_codes
-from gateway_svc.khqr_tables import khqr_notices, proofs, questions, verifications
+from gateway_svc.khqr_tables import khqr_notices, proofs, verifications
 from gateway_svc.payment import Bill, BillState, Channel, NoticeState, PaymentState
 from gateway_svc.rows import (
     Overtaken,
@@ -17,6 +18,7 @@ from gateway_svc.rows import (
     bill_from,
     insert_for,
     lock_obligations,
+    money_from,
 )
 from gateway_svc.tables import applications, bills, obligations, payments
 from gateway_svc.verification import (
@@ -32,10 +34,11 @@ from gateway_svc.verification import (
 )
 
 
-async def load_case(
-    *, connection: AsyncConnection, bill_id: int, finding_transaction: str | None
-) -> Case:
-    """Return what is known about a bill, its obligation locked."""
+async def load_case(*, connection: AsyncConnection, bill_id: int, named: str | None) -> Case:
+    """Return what is known about a bill, its obligation locked.
+
+    `named` is the transaction that the bank names, or None.
+    """
     row = (await connection.execute(select(bills).where(bills.c.id == bill_id))).one()
     locked = await lock_obligations(connection=connection, ids=[row.obligation_id])
     # Read again: the lock's last holder may have changed it.
@@ -60,12 +63,7 @@ async def load_case(
         open_bill=own,
         other_open_bills=tuple(one for one in others if one is not own),
         notices=await _open_notices(connection, bill_id),
-        known_payment=await _known_payment(
-            connection,
-            bank_code=bill.bank_code,
-            transaction_id=finding_transaction
-            or khqr_transaction_id(bank_code=bill.bank_code, bill_id=bill_id),
-        ),
+        payments=await _known_payments(connection, bill=bill, named=named),
     )
 
 
@@ -101,27 +99,54 @@ async def _open_notices(connection: AsyncConnection, bill_id: int) -> tuple[Open
     )
 
 
-async def _known_payment(
-    connection: AsyncConnection, *, bank_code: str, transaction_id: str
-) -> KnownPayment | None:
-    row = (
+async def _known_payments(
+    connection: AsyncConnection, *, bill: Bill, named: str | None
+) -> tuple[KnownPayment, ...]:
+    """Return the payments that the bank's word about `bill` may mean."""
+    numbers = {khqr_transaction_id(bank_code=bill.bank_code, bill_id=bill.bill_id)}
+    numbers |= {named} if named else set()
+    vouched = (
+        select(proofs.c.payment_id)
+        .join(verifications, verifications.c.id == proofs.c.verification_id)
+        .where(verifications.c.bill_id == bill.bill_id)
+    )
+    rows = (
         await connection.execute(
-            select(payments.c.id, payments.c.state).where(
-                payments.c.bank_code == bank_code, payments.c.transaction_id == transaction_id
+            select(
+                payments,
+                payments.c.id.in_(vouched).label("vouched_for"),
             )
+            .where(
+                payments.c.bank_code == bill.bank_code,
+                or_(
+                    payments.c.transaction_id.in_(numbers),
+                    payments.c.id.in_(vouched),
+                    payments.c.bill_id == bill.bill_id,
+                ),
+            )
+            .order_by(payments.c.id)
         )
-    ).one_or_none()
-    if row is None:
-        return None
-    told = (
-        await connection.execute(
-            select(khqr_notices.c.paid_at)
-            .where(khqr_notices.c.payment_id == row.id)
-            .order_by(khqr_notices.c.id)
-            .limit(1)
+    ).all()
+    told = await connection.execute(
+        select(khqr_notices.c.payment_id, khqr_notices.c.paid_at)
+        .where(khqr_notices.c.payment_id.in_([row.id for row in rows]))
+        .order_by(khqr_notices.c.id.desc())
+    )
+    # The earliest notice comes last, and stays.
+    first_told = {row.payment_id: row.paid_at for row in told}
+    return tuple(
+        KnownPayment(
+            payment_id=row.id,
+            transaction_id=row.transaction_id,
+            state=PaymentState(row.state),
+            money=money_from(row),
+            of_this_bill=bool(row.vouched_for) or row.bill_id == bill.bill_id,
+            vouched_for=bool(row.vouched_for),
+            paid_at=row.paid_at,
+            told_paid_at=first_told.get(row.id),
         )
-    ).scalar_one_or_none()
-    return KnownPayment(payment_id=row.id, state=PaymentState(row.state), told_paid_at=told)
+        for row in rows
+    )
 
 
 async def record_case(
@@ -153,8 +178,8 @@ async def record_case(
         )
         if decision.payment.applied_to is not None:
             await _apply(connection, case, decision.payment, payment_id, at)
-    elif case.known_payment is not None:
-        payment_id = case.known_payment.payment_id
+    elif decision.known is not None:
+        payment_id = decision.known.payment_id
     for change in decision.changes:
         await _change_notice(connection, change, payment_id, next_attempt_at, at)
     if events:
@@ -163,9 +188,6 @@ async def record_case(
             .where(obligations.c.id == case.obligation.obligation_id)
             .values(event_sequence=obligations.c.event_sequence + events)
         )
-    await connection.execute(
-        update(questions).where(questions.c.bill_id == case.bill.bill_id).values(leased_until=at)
-    )
 
 
 async def _insert_verification(
@@ -176,6 +198,9 @@ async def _insert_verification(
         if finding.money
         else {"amount_hundredths": None, "currency": None}
     )
+    # The same bytes read in another way, after a change of the configuration, are another answer.
+    said = f"{finding.paid}\n{money}\n{finding.transaction_id}\n{finding.foreign}"
+    reading = f"{finding.answer_digest}:{hashlib.sha256(said.encode()).hexdigest()[:16]}"
     await connection.execute(
         insert_for(connection=connection, table=verifications)
         .values(
@@ -186,7 +211,8 @@ async def _insert_verification(
             **money,
             paid_at=finding.paid_at,
             asked_at=finding.asked_at,
-            answer_digest=finding.answer_digest,
+            foreign_because=finding.foreign or None,
+            answer_digest=reading,
         )
         .on_conflict_do_nothing()
     )
@@ -194,7 +220,7 @@ async def _insert_verification(
         await connection.execute(
             select(verifications.c.id).where(
                 verifications.c.bill_id == bill.bill_id,
-                verifications.c.answer_digest == finding.answer_digest,
+                verifications.c.answer_digest == reading,
             )
         )
     ).scalar_one()

@@ -17,9 +17,10 @@ from chassis.database import Database, DatabaseUnavailable
 from chassis.process import repeat
 from gateway_svc.code_store import expire_codes, schedule_polls
 from gateway_svc.khqr_confirmation import KhqrConfirmation
-from gateway_svc.khqr_store import DueQuestion, due_polls, due_questions
+from gateway_svc.khqr_store import DueQuestion, defer_questions, due_polls, due_questions
 
 _QUESTION_S = 4.0  # nobody waits for the answer
+_UNTIL_ANSWERED = timedelta(minutes=1)  # then it is due again though nothing was recorded
 _AT_ONCE = 4  # questions to the banks side by side
 
 _log = structlog.get_logger()
@@ -59,11 +60,22 @@ class Completer:
         :raises DatabaseUnavailable: what is due stays due.
         """
         now = self._clock()
+        banks = self._confirmation.bank_codes
         async with self._database.reading() as connection:
-            waiting = await due_questions(connection=connection, now=now, most=self._plan.most)
-            polled = await due_polls(connection=connection, now=now, most=self._plan.most)
-        if polled:
+            waiting = await due_questions(
+                connection=connection, bank_codes=banks, now=now, most=self._plan.most
+            )
+            polled = await due_polls(
+                connection=connection, bank_codes=banks, now=now, most=self._plan.most
+            )
+        if waiting or polled:
             async with self._database.transaction() as connection:
+                await defer_questions(
+                    connection=connection,
+                    bill_ids=[one.bill_id for one in waiting],
+                    now=now,
+                    until=now + _UNTIL_ANSWERED,
+                )
                 await expire_codes(connection=connection, now=now)
                 await schedule_polls(
                     connection=connection,

@@ -1,5 +1,6 @@
 """Keeping codes for KhqrService: one live code per bill, its event in the same transaction."""
 
+import asyncio
 from collections.abc import Callable
 from datetime import datetime
 
@@ -30,6 +31,7 @@ class KhqrCodes:
         self._clock = clock
         self._plan = plan
         self._committed = committed
+        self._recordings: set[asyncio.Task[Code]] = set()
 
     async def live(self, *, bank_code: str, bill_id: int) -> Code | None:
         """Return the code of a bill that can be scanned now, or None.
@@ -49,8 +51,22 @@ class KhqrCodes:
     async def record(self, *, bank_code: str, bill_id: int, offered: Code, request_id: str) -> Code:
         """Keep `offered` unless another code is live already, and return the one that is live.
 
+        A caller that leaves does not cancel the recording.
+
         :raises ServiceError: RESOURCE_NOT_FOUND; the bill is not there or not open.
         """
+        recording = asyncio.create_task(
+            self._record(
+                bank_code=bank_code, bill_id=bill_id, offered=offered, request_id=request_id
+            )
+        )
+        self._recordings.add(recording)
+        recording.add_done_callback(self._recordings.discard)
+        return await asyncio.shield(recording)
+
+    async def _record(
+        self, *, bank_code: str, bill_id: int, offered: Code, request_id: str
+    ) -> Code:
         now = self._clock()
         async with self._database.transaction() as connection:
             recorded = await record_code(

@@ -93,9 +93,14 @@ class KhqrConfirmation:
             return KhqrOutcome(
                 answer=booked.answer, replayed=booked.before and is_final(booked.answer)
             )
-        await self.ask(bill_id=notice.bill_id, bank_code=notice.bank_code, ends_at_s=ends_at_s)
-        async with self._database.reading() as connection:
-            answer = await present_answer(connection=connection, notice_id=booked.notice_id)
+        answer = None
+        for _ in range(2):  # a question in flight may have been asked before this was told
+            if answer is None:
+                await self.ask(
+                    bill_id=notice.bill_id, bank_code=notice.bank_code, ends_at_s=ends_at_s
+                )
+                async with self._database.reading() as connection:
+                    answer = await present_answer(connection=connection, notice_id=booked.notice_id)
         if answer is None:
             raise ServiceError(
                 reason="SERVER_UNAVAILABLE",
@@ -113,6 +118,11 @@ class KhqrConfirmation:
             key=bill_id, call=lambda: self._ask(bill_id, bank_code, ends_at_s - _RECORDING_S)
         )
 
+    @property
+    def bank_codes(self) -> list[str]:
+        """The banks that can be asked."""
+        return [code for code, bank in self._banks.items() if bank.verifier is not None]
+
     async def close(self) -> None:
         """Stop asking."""
         await self._asking.close()
@@ -129,9 +139,7 @@ class KhqrConfirmation:
             finding = await verifier.verify(bill_id=bill_id, ends_at_s=ends_at_s)
         except BaseException:
             async with self._database.transaction() as connection:
-                await leave_question(
-                    connection=connection, bill_id=bill_id, owner=self._owner, now=self._clock()
-                )
+                await leave_question(connection=connection, bill_id=bill_id, owner=self._owner)
             raise
         await self._record(bill_id, finding)
 
@@ -149,10 +157,7 @@ class KhqrConfirmation:
                 ):
                     if waited:  # their answer is on disk: let the next one ask
                         await leave_question(
-                            connection=connection,
-                            bill_id=bill_id,
-                            owner=self._owner,
-                            now=self._clock(),
+                            connection=connection, bill_id=bill_id, owner=self._owner
                         )
                     return not waited
             waited = True
@@ -210,9 +215,7 @@ class KhqrConfirmation:
         now = self._clock()
         named = finding.transaction_id if isinstance(finding, Verification) else None
         async with self._database.transaction() as connection:
-            case = await load_case(
-                connection=connection, bill_id=bill_id, finding_transaction=named
-            )
+            case = await load_case(connection=connection, bill_id=bill_id, named=named)
             decision = decide_case(case=case, finding=finding, now=now)
             events = self._events.of_case(
                 decision=decision,
@@ -229,6 +232,7 @@ class KhqrConfirmation:
                 },
                 events=len(events),
             )
+            await leave_question(connection=connection, bill_id=bill_id, owner=self._owner)
             await append(connection=connection, table=outbox, events=events, at=now)
         return decision
 

@@ -14,6 +14,7 @@ from gateway_svc.verification import (
     KhqrAnswer,
     KhqrHold,
     KhqrNotice,
+    KnownPayment,
     MerchantAccount,
     NewPayment,
     NoticeChange,
@@ -92,12 +93,7 @@ def decide_case(*, case: Case, finding: Finding, now: datetime) -> CaseDecision:
         refusal = Refusal(reason=finding.reason, message=finding.message, details="")
         return _waiting(case, finding, refusal, now, gives_up=False)
     if finding.foreign:
-        return CaseDecision(
-            case=case,
-            finding=finding,
-            payment=None,
-            changes=tuple(_differing(one, finding.foreign) for one in case.notices),
-        )
+        return _contradicted(case, finding, finding.foreign)
     if not finding.paid:
         refusal = Refusal(
             reason="TRANSACTION_VERIFY_FAILED",
@@ -109,13 +105,55 @@ def decide_case(*, case: Case, finding: Finding, now: datetime) -> CaseDecision:
 
 
 def _vouched_for(case: Case, finding: Verification, now: datetime) -> CaseDecision:
-    payment = None if case.known_payment else _new_payment(case, finding, now)
+    known, conflict = _spoken_of(case, finding)
+    if conflict:
+        return _contradicted(case, finding, conflict)
+    payment = None if known else _new_payment(case, finding, now)
     if finding.money != case.bill.money:
         difference = f"verified: {finding.money}, billed: {case.bill.money}"
         changes = tuple(_differing(one, difference) for one in case.notices)
     else:
-        changes = _told_changes(case, payment)
-    return CaseDecision(case=case, finding=finding, payment=payment, changes=changes)
+        changes = _told_changes(case, finding, payment, known)
+    return CaseDecision(case=case, finding=finding, payment=payment, known=known, changes=changes)
+
+
+def _spoken_of(case: Case, finding: Verification) -> tuple[KnownPayment | None, str]:
+    """Return the payment on disk that the bank speaks of, or what cannot be reconciled.
+
+    A payment is known by the number the bank names. Where it names none, or did not before,
+    the bill's payment of the same amount is meant. One number never stands for two amounts or
+    two bills: what looks so is for a person, neither a new payment nor a confirmation.
+    """
+    own_number = khqr_transaction_id(bank_code=case.bill.bank_code, bill_id=case.bill.bill_id)
+    number = finding.transaction_id or own_number
+    exact = next((one for one in case.payments if one.transaction_id == number), None)
+    if exact is not None:
+        if not exact.of_this_bill:
+            return None, "verified: a transaction that paid another bill"
+        if exact.money != finding.money:
+            return None, f"verified: {finding.money}, before: {exact.money}"
+        return exact, ""
+    alike = [one for one in case.payments if one.vouched_for and one.money == finding.money]
+    if finding.transaction_id is None:
+        return next(iter(alike), None), ""
+    unnamed = next((one for one in alike if one.transaction_id == own_number), None)
+    if unnamed is not None and _may_be_same(unnamed.paid_at, finding.paid_at):
+        return unnamed, ""
+    return None, ""
+
+
+def _may_be_same(one: datetime, other: datetime | None) -> bool:
+    return other is None or _same_second(one, other)
+
+
+def _contradicted(case: Case, finding: Verification, difference: str) -> CaseDecision:
+    return CaseDecision(
+        case=case,
+        finding=finding,
+        payment=None,
+        known=None,
+        changes=tuple(_differing(one, difference) for one in case.notices),
+    )
 
 
 def _new_payment(case: Case, finding: Verification, now: datetime) -> NewPayment:
@@ -143,14 +181,16 @@ def _new_payment(case: Case, finding: Verification, now: datetime) -> NewPayment
     )
 
 
-def _told_changes(case: Case, payment: NewPayment | None) -> tuple[NoticeChange, ...]:
+def _told_changes(
+    case: Case, finding: Verification, payment: NewPayment | None, known: KnownPayment | None
+) -> tuple[NoticeChange, ...]:
     """Return what each notice comes to when the bank vouches for the billed amount."""
     applied = (
         payment.applied_to is not None
         if payment is not None
-        else case.known_payment is not None and case.known_payment.state is PaymentState.APPLIED
+        else known is not None and known.state is PaymentState.APPLIED
     )
-    first_told = case.known_payment.told_paid_at if case.known_payment else None
+    first_told = known.told_paid_at if known else None
     changes = []
     for notice in sorted(case.notices, key=lambda one: one.notice_id):
         if notice.state is NoticeState.HELD:
@@ -158,8 +198,9 @@ def _told_changes(case: Case, payment: NewPayment | None) -> tuple[NoticeChange,
         elif first_told is None or _same_second(notice.paid_at, first_told):
             first_told = first_told or notice.paid_at
             changes.append(_first_told(case, notice, applied=applied, is_new=payment is not None))
-        else:
-            changes.append(_told_again(case, notice))
+        elif notice.received_at <= finding.asked_at:
+            changes.append(_told_again(case, notice, applied=applied))
+        # Told after the bank was asked: it is asked again, it may know another transfer by then.
     return tuple(changes)
 
 
@@ -171,24 +212,23 @@ def _first_told(case: Case, notice: OpenNotice, *, applied: bool, is_new: bool) 
     hold = None
     if is_new and not applied:
         hold = KhqrHold.ALREADY_PAID if case.obligation.paid else KhqrHold.BILL_CLOSED
-    status = "CONFIRMED" if applied or case.obligation.paid else "RECEIVED"
     return NoticeChange(
         notice=notice,
         state=NoticeState.HELD if hold else NoticeState.DONE,
         hold=hold,
-        answer=_acknowledged(case, status),
+        answer=_taken(case, applied=applied),
         ask_again=False,
         settled_by_payment=True,
     )
 
 
-def _told_again(case: Case, notice: OpenNotice) -> NoticeChange:
-    """Told with another second, and the bank names no other transfer: a person compares."""
+def _told_again(case: Case, notice: OpenNotice, *, applied: bool) -> NoticeChange:
+    """Hold a notice of another second where the bank names no other transfer."""
     return NoticeChange(
         notice=notice,
         state=NoticeState.HELD,
         hold=KhqrHold.POSSIBLE_SECOND_TRANSFER,
-        answer=_acknowledged(case, "CONFIRMED"),
+        answer=_taken(case, applied=applied),
         ask_again=False,
         settled_by_payment=False,
     )
@@ -238,7 +278,9 @@ def _waiting(
                 settled_by_payment=False,
             )
         )
-    return CaseDecision(case=case, finding=finding, payment=None, changes=tuple(changes))
+    return CaseDecision(
+        case=case, finding=finding, payment=None, known=None, changes=tuple(changes)
+    )
 
 
 def _difference(notice: KhqrNotice, bill: Bill) -> str:
@@ -255,9 +297,10 @@ def _same_second(one: datetime | None, other: datetime) -> bool:
     return one is not None and one.replace(microsecond=0) == other.replace(microsecond=0)
 
 
-def _acknowledged(case: Case, status: str) -> Acknowledged:
+def _taken(case: Case, *, applied: bool) -> Acknowledged:
+    """Return CONFIRMED only where the premium is paid, else RECEIVED."""
     return Acknowledged(
-        status=status,
+        status="CONFIRMED" if applied or case.obligation.paid else "RECEIVED",
         transaction_id=khqr_transaction_id(
             bank_code=case.bill.bank_code, bill_id=case.bill.bill_id
         ),

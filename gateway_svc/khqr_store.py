@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import and_, func, or_, select, update
@@ -11,12 +11,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from gateway_svc.answers import khqr_answer_text, parse_khqr_answer
 from gateway_svc.khqr_law import Booking
 from gateway_svc.khqr_tables import codes, khqr_notices, questions
-from gateway_svc.payment import Bill, BillState, NoticeState
+from gateway_svc.payment import Bill, NoticeState
 from gateway_svc.rows import amount_columns, bill_from, insert_for
 from gateway_svc.tables import bills
 from gateway_svc.verification import KhqrAnswer, KhqrNotice
 
-SUCCESS = "SUCCESS"
+_LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,31 +112,44 @@ async def take_question(
         insert.on_conflict_do_update(
             index_elements=[questions.c.bill_id],
             set_={"owner": owner, "leased_until": now + length},
-            where=questions.c.leased_until <= now,
+            # A lease that ends later than any can was given by a clock that runs ahead.
+            where=or_(questions.c.leased_until <= now, questions.c.leased_until > now + length),
         ).returning(questions.c.bill_id)
     )
     return taken.first() is not None
 
 
-async def leave_question(
-    *, connection: AsyncConnection, bill_id: int, owner: str, now: datetime
-) -> None:
-    """Let others ask about the bill."""
+async def leave_question(*, connection: AsyncConnection, bill_id: int, owner: str) -> None:
+    """Let others ask about the bill, whatever their clocks say."""
     await connection.execute(
         update(questions)
         .where(questions.c.bill_id == bill_id, questions.c.owner == owner)
-        .values(leased_until=now)
+        .values(leased_until=_LONG_AGO)
+    )
+
+
+async def defer_questions(
+    *, connection: AsyncConnection, bill_ids: Sequence[int], now: datetime, until: datetime
+) -> None:
+    """Move what is due about `bill_ids` to `until`, unless its answer says otherwise.
+
+    A question that always fails thus never stands before the others for long.
+    """
+    await connection.execute(
+        update(khqr_notices)
+        .where(khqr_notices.c.bill_id.in_(list(bill_ids)), khqr_notices.c.next_attempt_at <= now)
+        .values(next_attempt_at=until)
     )
 
 
 async def due_questions(
-    *, connection: AsyncConnection, now: datetime, most: int
+    *, connection: AsyncConnection, bank_codes: Sequence[str], now: datetime, most: int
 ) -> list[DueQuestion]:
     """Return bills with a notice that is due to be asked about, the longest due first."""
     rows = await connection.execute(
         select(khqr_notices.c.bill_id, bills.c.bank_code)
         .join(bills, bills.c.id == khqr_notices.c.bill_id)
-        .where(khqr_notices.c.next_attempt_at <= now)
+        .where(khqr_notices.c.next_attempt_at <= now, bills.c.bank_code.in_(bank_codes))
         .group_by(khqr_notices.c.bill_id, bills.c.bank_code)
         .order_by(func.min(khqr_notices.c.next_attempt_at))
         .limit(most)
@@ -144,25 +157,19 @@ async def due_questions(
     return [DueQuestion(bill_id=row.bill_id, bank_code=row.bank_code) for row in rows]
 
 
-async def due_polls(*, connection: AsyncConnection, now: datetime, most: int) -> list[DueQuestion]:
+async def due_polls(
+    *, connection: AsyncConnection, bank_codes: Sequence[str], now: datetime, most: int
+) -> list[DueQuestion]:
     """Return bills whose code is live or lately was, and due to be asked about unasked."""
     rows = await connection.execute(
         select(codes.c.bill_id, bills.c.bank_code)
         .join(bills, bills.c.id == codes.c.bill_id)
-        .where(codes.c.next_poll_at <= now)
+        .where(codes.c.next_poll_at <= now, bills.c.bank_code.in_(bank_codes))
         .group_by(codes.c.bill_id, bills.c.bank_code)
         .order_by(func.min(codes.c.next_poll_at))
         .limit(most)
     )
     return [DueQuestion(bill_id=row.bill_id, bank_code=row.bank_code) for row in rows]
-
-
-async def open_bill_states(*, connection: AsyncConnection, obligation_id: int) -> list[Bill]:
-    """Return the open bills of an obligation at every bank."""
-    rows = await connection.execute(
-        select(bills).where(bills.c.obligation_id == obligation_id, bills.c.state == BillState.OPEN)
-    )
-    return [bill_from(row) for row in rows]
 
 
 def _columns(

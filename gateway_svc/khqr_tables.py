@@ -110,10 +110,11 @@ verifications = Table(
     Column("currency", Text),
     Column("paid_at", UtcDateTime),
     Column("asked_at", UtcDateTime, nullable=False),
-    Column("answer_digest", Text, nullable=False),
+    Column("foreign_because", Text),  # why the answer is not about this bill; null: it is
+    Column("answer_digest", Text, nullable=False),  # of its bytes, and of how they were read
     PrimaryKeyConstraint("id"),
     ForeignKeyConstraint(["bill_id"], ["bills.id"]),
-    UniqueConstraint("bill_id", "answer_digest"),  # the same bytes again are the same answer
+    UniqueConstraint("bill_id", "answer_digest"),  # the same bytes, read alike, are the same answer
     UniqueConstraint("id", "amount_hundredths", "currency"),
     CheckConstraint("NOT paid OR amount_hundredths IS NOT NULL", name="paid_amount"),
     CheckConstraint("(amount_hundredths IS NULL) = (currency IS NULL)", name="amount_whole"),

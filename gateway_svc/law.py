@@ -38,6 +38,7 @@ class Book:
     obligations: dict[int, Obligation] = field(default_factory=dict)
     bills: dict[int, Bill] = field(default_factory=dict)
     known: dict[tuple[str, str], list[KnownNotice]] = field(default_factory=dict)
+    taken: set[tuple[str, str]] = field(default_factory=set)  # transactions that are payments
 
     def decide(self, notice: Notice) -> Decision:
         """Return what `notice` comes to, and remember it for the notices that follow."""
@@ -57,6 +58,12 @@ class Book:
                 Hold.CONTRADICTS,
                 _mismatched("The transaction was notified before with other content"),
                 contradicts=True,
+            )
+        if notice.key in self.taken:
+            return _held(
+                notice,
+                Hold.TRANSACTION_TAKEN,
+                _mismatched("The transaction is known as another payment"),
             )
         bill = self.bills.get(notice.bill_id)
         if bill is None or bill.bank_code != notice.bank_code:

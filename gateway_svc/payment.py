@@ -49,6 +49,7 @@ class Hold(StrEnum):
     UNKNOWN_BILL = "UNKNOWN_BILL"  # no such bill at this bank
     MISMATCHED = "MISMATCHED"  # differs from its bill
     CONTRADICTS = "CONTRADICTS"  # same bank transaction id, other content
+    TRANSACTION_TAKEN = "TRANSACTION_TAKEN"  # the bank's number is that of a KHQR payment
     ALREADY_PAID = "ALREADY_PAID"  # another transfer paid the obligation
     BILL_CLOSED = "BILL_CLOSED"  # the bill is closed and no open bill fits
 

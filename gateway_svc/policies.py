@@ -9,6 +9,7 @@ import re
 from datetime import date
 from decimal import Decimal
 from typing import Annotated, Protocol
+from unicodedata import category
 from urllib.parse import quote
 
 import msgspec
@@ -20,6 +21,7 @@ from gateway_svc.payment import Premium
 _OK, _NO_CONTENT, _NOT_FOUND = 200, 204, 404
 _POLICY_NUMBER = re.compile(r"[A-Za-z0-9]{9,10}", re.ASCII)
 _PAYER_LENGTH = 140
+_NO_TEXT = ("Cc", "Cs")  # control characters and lone surrogates: no database takes them all
 
 
 class PolicyNotFound(Exception):
@@ -92,6 +94,8 @@ def parse_premium(response: HttpResponse) -> Premium:
         money = parse_money(text=f"{answer.amount:f}", currency=Currency.parse(answer.currency))
     except (msgspec.MsgspecError, MoneyError, UnicodeDecodeError) as problem:
         raise PoliciesUnavailable(f"answered what is no premium: {problem}") from None
+    if any(category(letter) in _NO_TEXT for letter in answer.payer):
+        raise PoliciesUnavailable("answered a payer with control characters")
     if money.hundredths <= 0:
         raise PoliciesUnavailable("answered a negative amount")
     if not _POLICY_NUMBER.fullmatch(answer.policy_number):

@@ -72,6 +72,13 @@ async def _load_known(*, connection: AsyncConnection, book: Book, sought: Sequen
             tuple_(notices.c.bank_code, notices.c.natural_key).in_(keys),
         )
     )
+    taken = await connection.execute(
+        select(payments.c.bank_code, payments.c.transaction_id).where(
+            payments.c.channel == Channel.KHQR,
+            tuple_(payments.c.bank_code, payments.c.transaction_id).in_(keys),
+        )
+    )
+    book.taken = {(row.bank_code, row.transaction_id) for row in taken}
     for row in rows:
         book.known.setdefault((row.bank_code, row.natural_key), []).append(known_notice_from(row))
 

@@ -146,10 +146,19 @@ class OpenNotice:
 
 @dataclass(frozen=True, kw_only=True)
 class KnownPayment:
-    """A payment that is on disk: whose it is, and the second it was first told with."""
+    """A payment on disk that a verification may speak of.
+
+    `of_this_bill` if it pays the bill or the bank vouched for it when asked about the bill;
+    `told_paid_at` is what the first notice of it said.
+    """
 
     payment_id: int
+    transaction_id: str
     state: PaymentState
+    money: Money
+    of_this_bill: bool
+    vouched_for: bool  # by the bank, asked about this bill: not a transfer of the bill channel
+    paid_at: datetime
     told_paid_at: datetime | None
 
 
@@ -162,7 +171,7 @@ class Case:
     open_bill: Bill | None
     other_open_bills: tuple[Bill, ...]
     notices: tuple[OpenNotice, ...]
-    known_payment: KnownPayment | None
+    payments: tuple[KnownPayment, ...]  # of this bill, or of the transaction that is named
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -197,6 +206,7 @@ class CaseDecision:
     case: Case
     finding: Finding
     payment: NewPayment | None
+    known: KnownPayment | None  # the payment that the bank speaks of, where it is on disk
     changes: tuple[NoticeChange, ...]
 
 

@@ -22,6 +22,7 @@ from gateway_svc.verification import Finding, MerchantAccount, Unanswered, Verif
 _OK, _SERVER_ERROR = 200, 500
 _PHNOM_PENH = timezone(timedelta(hours=7))  # no daylight saving
 _ID_LENGTH = 64
+_YEARS = range(2000, 2101)
 _MISSING = object()
 
 
@@ -240,16 +241,20 @@ def _transaction_id(document: Mapping[str, Any], shape: AnswerShape) -> str | No
 
 
 def _paid_at(document: Mapping[str, Any], shape: AnswerShape) -> datetime | None:
-    """Return when it was paid, None where the answer does not say; a wrong time is no answer."""
+    """Return when it was paid, None where the answer does not say.
+
+    A year that no payment can have, such as a program's empty time 0001-01-01, says nothing.
+    """
     value = _at(document, shape.paid_at)
     if value is _MISSING or value is None or value == "":
         return None
     try:
-        return datetime.strptime(_text(document, shape.paid_at), shape.paid_at_layout).replace(
+        paid_at = datetime.strptime(_text(document, shape.paid_at), shape.paid_at_layout).replace(
             tzinfo=_PHNOM_PENH
         )
     except ValueError:
         raise AnswerUnreadable(f"has no time in {shape.paid_at}") from None
+    return paid_at if paid_at.year in _YEARS else None
 
 
 def _unpaid(digest: str, asked_at: datetime) -> Verification:

@@ -95,6 +95,12 @@ def test_anything_but_paid_is_not_paid(body: bytes) -> None:
     assert not read(body).paid
 
 
+@pytest.mark.parametrize("year", [b"0001", b"1999", b"2101", b"9999"])
+def test_a_year_that_no_payment_can_have_says_nothing(year: bytes) -> None:
+    answer = read(GOOD.replace(b"2025-10", year + b"-01"))
+    assert (answer.paid, answer.paid_at) == (True, None)
+
+
 MALFORMED = [
     b"",
     b"null",

@@ -130,6 +130,7 @@ async def test_an_inquiry_shows_the_bill_and_shows_it_again(client: Client) -> N
         (200, '{"currency":"EUR"}', "SERVER_UNAVAILABLE", "Premiums cannot be looked up now"),
         (200, '{"dueDate":"2025-02-30"}', "SERVER_UNAVAILABLE", "Premiums cannot be looked up now"),
         (200, '{"policyNumber":"P 1"}', "SERVER_UNAVAILABLE", "Premiums cannot be looked up now"),
+        (200, '{"payer":"J\\u0000"}', "SERVER_UNAVAILABLE", "Premiums cannot be looked up now"),
         (200, '{"payer":""}', "SERVER_UNAVAILABLE", "Premiums cannot be looked up now"),
     ],
 )

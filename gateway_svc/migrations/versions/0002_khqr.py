@@ -48,17 +48,90 @@ _FROZEN = {
         "amount_hundredths",
         "currency",
         "paid_at",
+        "asked_at",
+        "foreign_because",
         "answer_digest",
     ),
     "proofs": ("payment_id", "verification_id", "amount_hundredths", "currency"),
 }
-_KEPT = {"codes": "id", "khqr_notices": "id", "verifications": "id", "proofs": "payment_id"}
-_UNPROVEN = (
-    "EXISTS (SELECT 1 FROM payments WHERE id = NEW.payment_id AND channel = 'KHQR') "
-    "AND NOT EXISTS (SELECT 1 FROM proofs WHERE payment_id = NEW.payment_id)"
+_KEPT = {"codes": "id", "khqr_notices": "id", "verifications": "id"}
+# What is refused beyond keys and checks: (table, name, moment, condition, why).
+_REFUSALS = (
+    (
+        "applications",
+        "proven",
+        "INSERT",
+        "NOT EXISTS (SELECT 1 FROM payments WHERE id = NEW.payment_id AND channel = 'BILL') "
+        "AND NOT EXISTS (SELECT 1 FROM proofs WHERE payment_id = NEW.payment_id)",
+        "KHQR money needs a proof",
+    ),
+    (
+        "proofs",
+        "vouched",
+        "INSERT",
+        "NOT EXISTS (SELECT 1 FROM payments p JOIN verifications v ON v.id = NEW.verification_id "
+        "WHERE p.id = NEW.payment_id AND v.paid AND v.foreign_because IS NULL "
+        "AND p.bank_code = v.bank_code AND (p.bill_id IS NULL OR p.bill_id = v.bill_id) "
+        "AND (v.transaction_id IS NULL OR v.transaction_id = p.transaction_id))",
+        "the verification does not vouch for this payment",
+    ),
+    ("proofs", "kept_all", "DELETE", "TRUE", "facts are kept"),
+    ("bill_numbers", "kept", "DELETE", "TRUE", "facts are kept"),
+    ("outbox", "kept", "DELETE", "OLD.published_at IS NULL", "it is not published yet"),
+    (
+        "obligations",
+        "sequence",
+        "UPDATE",
+        "NEW.event_sequence < OLD.event_sequence",
+        "a sequence only grows",
+    ),
+    (
+        "payments",
+        "applied_bill",
+        "UPDATE",
+        "OLD.state = 'APPLIED' AND (NEW.bill_id <> OLD.bill_id "
+        "OR NEW.obligation_id <> OLD.obligation_id)",
+        "an applied payment stays where it is",
+    ),
+    (
+        "payments",
+        "assurance",
+        "UPDATE",
+        "NEW.assurance <> OLD.assurance",
+        "this column never changes",
+    ),
+    (
+        "notices",
+        "answered",
+        "UPDATE",
+        "OLD.state = 'DONE' AND NEW.answer <> OLD.answer",
+        "a final answer stays",
+    ),
+    (
+        "khqr_notices",
+        "answered",
+        "UPDATE",
+        "OLD.state = 'DONE' AND (NEW.answer <> OLD.answer "
+        "OR (OLD.payment_id IS NOT NULL AND NEW.payment_id IS NULL))",
+        "a final answer stays",
+    ),
+    (
+        "bills",
+        "paid_by",
+        "UPDATE",
+        "NEW.state = 'PAID' AND OLD.state <> 'PAID' "
+        "AND NOT EXISTS (SELECT 1 FROM applications WHERE obligation_id = NEW.obligation_id)",
+        "nothing pays it",
+    ),
+    (
+        "bills",
+        "unpaid",
+        "INSERT",
+        "NEW.state = 'OPEN' "
+        "AND EXISTS (SELECT 1 FROM applications WHERE obligation_id = NEW.obligation_id)",
+        "its obligation is paid",
+    ),
 )
-_TRIGGER = "CREATE TRIGGER applications_proven BEFORE INSERT ON applications FOR EACH ROW"
-_REFUSED = "INSERT of applications is refused: no proof"
 
 
 def upgrade() -> None:
@@ -76,7 +149,7 @@ def upgrade() -> None:
         dialect=dialect, edges=_EDGES, frozen=_FROZEN, kept=_KEPT, with_functions=False
     ):
         op.execute(statement)
-    for statement in _proof_statements(dialect):
+    for statement in _refusal_statements(dialect):
         op.execute(statement)
 
 
@@ -85,18 +158,23 @@ def downgrade() -> None:
     raise NotImplementedError("notices, verifications and proofs are facts and are kept")
 
 
-def _proof_statements(dialect: str) -> list[str]:
-    """Return what refuses to apply KHQR money that no bank vouched for."""
-    if dialect == "sqlite":
-        return [
-            f"{_TRIGGER} WHEN {_UNPROVEN} BEGIN SELECT RAISE(ABORT, '{_REFUSED}'); END",
+def _refusal_statements(dialect: str) -> list[str]:
+    """Return the triggers of `_REFUSALS`; PostgreSQL allows no question in a WHEN."""
+    statements = []
+    for table, name, moment, condition, why in _REFUSALS:
+        text = f"{moment} of {table} is refused: {why}"
+        head = f"CREATE TRIGGER {table}_{name} BEFORE {moment} ON {table} FOR EACH ROW"
+        if dialect == "sqlite":
+            statements.append(f"{head} WHEN {condition} BEGIN SELECT RAISE(ABORT, '{text}'); END")
+            continue
+        row = "OLD" if moment == "DELETE" else "NEW"
+        statements += [
+            f"CREATE FUNCTION refuse_{table}_{name}() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+            f"IF {condition} THEN RAISE EXCEPTION '{text}' USING ERRCODE = 'check_violation'; "
+            f"END IF; RETURN {row}; END $$",
+            f"{head} EXECUTE FUNCTION refuse_{table}_{name}()",
         ]
-    function = (
-        "CREATE FUNCTION require_proof() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
-        f"IF {_UNPROVEN} THEN RAISE EXCEPTION '{_REFUSED}' "
-        "USING ERRCODE = 'check_violation'; END IF; RETURN NEW; END $$"
-    )
-    return [function, f"{_TRIGGER} EXECUTE FUNCTION require_proof()"]
+    return statements
 
 
 def _create_codes() -> None:
@@ -210,6 +288,7 @@ def _create_verifications() -> None:
         sa.Column("currency", sa.Text(), nullable=True),
         sa.Column("paid_at", UtcDateTime(), nullable=True),
         sa.Column("asked_at", UtcDateTime(), nullable=False),
+        sa.Column("foreign_because", sa.Text(), nullable=True),
         sa.Column("answer_digest", sa.Text(), nullable=False),
         sa.CheckConstraint(
             "(amount_hundredths IS NULL) = (currency IS NULL)",
