@@ -18,6 +18,7 @@ import pytest
 
 from chassis.database import Database
 from gateway_svc.code_store import Code
+from gateway_svc.khqr_store import take_question
 from gateway_svc.migrations import upgrade
 from gateway_svc.payment import Hold, Refusal
 from gateway_svc.verification import Acknowledged, Finding
@@ -229,6 +230,21 @@ async def test_a_clock_that_is_wrong_elsewhere_keeps_nobody_from_asking(
     assert isinstance((await ledger.tell(told())).answer, Acknowledged)
     await other.stop()
     await other.database.close()
+
+
+async def test_a_question_left_by_a_dead_process_whose_clock_ran_ahead_is_free(
+    ledger: KhqrLedger,
+) -> None:
+    await ledger.bill()
+    async with ledger.database.transaction() as connection:
+        assert await take_question(
+            connection=connection,
+            bill_id=150001,
+            owner="dead",
+            now=ledger.now + timedelta(hours=1),
+            length=timedelta(seconds=6),
+        )
+    assert isinstance((await ledger.tell(told())).answer, Acknowledged)
 
 
 async def test_a_caller_that_leaves_does_not_cancel_the_keeping_of_a_code(
