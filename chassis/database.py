@@ -8,22 +8,22 @@ SQLAlchemy's `IntegrityError`: that is an answer, not trouble.
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, Dialect, Integer, String, event, text
-from sqlalchemy.dialects import postgresql
+from sqlalchemy import event, text
 from sqlalchemy.engine import URL, ExceptionContext, make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import (
+    AsyncConnection,
+    AsyncEngine,
+    AsyncTransaction,
+    create_async_engine,
+)
 from sqlalchemy.pool import AsyncAdaptedQueuePool
-from sqlalchemy.types import TypeDecorator, TypeEngine
 
-# A 64-bit key that both engines count up by themselves: SQLite does it for INTEGER alone.
-COUNTED_ID = BigInteger().with_variant(Integer(), "sqlite")
+from chassis.crash_points import Reached, no_crash
 
 _SQLITE_READERS = 4  # each connection is a thread; readers never wait for the writer (WAL)
-_TIME_LAYOUT = "%Y-%m-%dT%H:%M:%S.%fZ"
 _READS_ONLY = {"postgresql_readonly": True}  # SQLite ignores it and has its pragma
 _DRIVERS = ("sqlite+aiosqlite", "postgresql+asyncpg")
 
@@ -37,6 +37,7 @@ _TROUBLE_CLASSES = (
     "57",  # shutting down, starting up, statement time-out
     "58",  # system error outside PostgreSQL
 )
+_CONFLICT_STATES = ("40001", "40P01")  # serialization failure, deadlock
 _TROUBLE_STATES = (
     "25006",  # read-only: we reached a standby
     "25P03",  # idle in transaction for too long
@@ -52,45 +53,16 @@ _SQLITE_PRIMARY_CODE = 0xFF  # an extended code holds the primary one in its low
 class DatabaseUnavailable(Exception):
     """The database did not do it, and not because of what was asked.
 
-    Raised by a commit it leaves the outcome unknown. The text holds no password and no row.
+    The text holds no password and no row.
     """
 
 
-class UtcDateTime(TypeDecorator[datetime]):
-    """A moment: timestamptz on PostgreSQL, fixed-width text that sorts on SQLite.
+class TransactionConflict(DatabaseUnavailable):
+    """Another transaction was in the way; all of this one is undone, a repeat may succeed."""
 
-    Takes aware datetimes only and gives aware ones in UTC, to the microsecond.
-    """
 
-    impl = String(27)
-    cache_ok = True
-
-    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
-        """Return the column type of this engine."""
-        if dialect.name == "postgresql":
-            return dialect.type_descriptor(postgresql.TIMESTAMP(timezone=True))
-        return dialect.type_descriptor(String(27))
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:
-        """Return what the driver stores.
-
-        :raises ValueError: the datetime is naive, so nobody knows which moment it is.
-        """
-        if value is None:
-            return None
-        if value.tzinfo is None:
-            raise ValueError("a stored datetime must be aware")
-        moment = value.astimezone(UTC)
-        return moment if dialect.name == "postgresql" else _text_of(moment)
-
-    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
-        """Return the moment in UTC."""
-        if value is None:
-            return None
-        if dialect.name == "postgresql":
-            moment: datetime = value
-            return moment.astimezone(UTC)
-        return datetime.strptime(value, _TIME_LAYOUT).replace(tzinfo=UTC)
+class CommitUnknown(DatabaseUnavailable):
+    """The connection broke while it committed: on disk or not is for a look by key to tell."""
 
 
 class Database:
@@ -105,12 +77,14 @@ class Database:
         connect_timeout_s: float = 2.0,
         statement_timeout_s: float = 3.0,
         lock_timeout_s: float = 2.0,
+        reached: Reached = no_crash,
     ) -> None:
-        """Make the engine.
+        """Make the engine. `reached` hears of each transaction before and after its commit.
 
         :raises ValueError: the URL is neither a SQLite file nor PostgreSQL by asyncpg.
         """
         parsed = _parsed(url)
+        self._reached = reached
         self._shown_url = parsed.render_as_string(hide_password=True)
         self._dialect = parsed.get_backend_name()
         common: dict[str, Any] = {
@@ -165,17 +139,22 @@ class Database:
         return sum(pool.checkedout() for pool in pools if isinstance(pool, AsyncAdaptedQueuePool))
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[AsyncConnection]:
+    async def transaction(self, *, name: str = "work") -> AsyncIterator[AsyncConnection]:
         """Yield a connection whose work is committed at the end, or rolled back on any error.
 
-        On SQLite the write lock is held from the start, so two of these never overlap.
+        On SQLite the write lock is held from the start, so two of these never overlap. `name`
+        says what the work is: its points are `{name}.before_commit` and `{name}.after_commit`.
 
         :raises DatabaseUnavailable: not reached, too busy, too slow, or lost on the way.
+        :raises CommitUnknown: lost while it committed.
         """
         async with AsyncExitStack() as stack:
             connection = await self._checked_out(stack, self._writer)
-            await stack.enter_async_context(connection.begin())
-            yield connection
+            async with connection.begin() as work:
+                yield connection
+                self._reached(f"{name}.before_commit")
+                await self._committed(work)
+            self._reached(f"{name}.after_commit")
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncConnection]:
@@ -199,6 +178,14 @@ class Database:
         for engine in self._engines:
             await engine.dispose()
 
+    async def _committed(self, work: AsyncTransaction) -> None:
+        try:
+            await work.commit()
+        except TransactionConflict:
+            raise
+        except DatabaseUnavailable as problem:
+            raise CommitUnknown(str(problem)) from problem
+
     async def _checked_out(self, stack: AsyncExitStack, engine: AsyncEngine) -> AsyncConnection:
         try:
             return await stack.enter_async_context(engine.connect())
@@ -216,15 +203,14 @@ class Database:
         trouble = _trouble(problem, is_disconnect=context.is_disconnect)
         if trouble is None or _is_writing_while_reading(context):
             return None
-        return self._unavailable(trouble)
+        state = getattr(problem, "sqlstate", None)
+        kind = TransactionConflict if state in _CONFLICT_STATES else DatabaseUnavailable
+        return self._unavailable(trouble, kind)
 
-    def _unavailable(self, reason: str) -> DatabaseUnavailable:
-        return DatabaseUnavailable(f"{self._shown_url}: {reason}")
-
-
-def _text_of(moment: datetime) -> str:
-    """Return fixed-width text; `strftime` would write the year 999 with three digits."""
-    return moment.replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
+    def _unavailable(
+        self, reason: str, kind: type[DatabaseUnavailable] = DatabaseUnavailable
+    ) -> DatabaseUnavailable:
+        return kind(f"{self._shown_url}: {reason}")
 
 
 def _parsed(url: str) -> URL:

@@ -26,7 +26,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from chassis.database import COUNTED_ID, UtcDateTime
+from chassis.columns import COUNTED_ID, UtcDateTime
 
 _ERROR_LENGTH = 500
 

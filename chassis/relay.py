@@ -15,6 +15,7 @@ from sqlalchemy import Table
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from chassis import outbox
+from chassis.crash_points import Reached, no_crash
 from chassis.database import Database, DatabaseUnavailable
 from chassis.outbox import OutboxRow, Published
 from chassis.publisher import Delivery, Outcome, Publisher, PublishFailed
@@ -40,6 +41,7 @@ class Relay:
         idle_s: float = 1.0,
         first_pause_s: float = 1.0,
         longest_pause_s: float = 60.0,
+        reached: Reached = no_crash,
     ) -> None:
         self._database = database
         self._table = table
@@ -50,6 +52,7 @@ class Relay:
         self._idle_s = idle_s
         self._first_pause_s = first_pause_s
         self._longest_pause_s = longest_pause_s
+        self._reached = reached
         self._nudged = asyncio.Event()
         self._fruitless_rounds = 0
 
@@ -69,8 +72,10 @@ class Relay:
         if not rows:
             self._fruitless_rounds = 0
             return 0
+        self._reached("relay.before_publish")
         outcomes = await self._outcomes(rows)
-        async with self._database.transaction() as connection:
+        self._reached("relay.after_acknowledgement")
+        async with self._database.transaction(name="relay_mark") as connection:
             published = await self._mark(connection, rows, outcomes)
         parked = any(isinstance(one, PublishFailed) and one.poison for one in outcomes)
         self._fruitless_rounds = 0 if published or parked else self._fruitless_rounds + 1

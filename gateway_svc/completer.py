@@ -69,7 +69,7 @@ class Completer:
                 connection=connection, bank_codes=banks, now=now, most=self._plan.most
             )
         if waiting or polled:
-            async with self._database.transaction() as connection:
+            async with self._database.transaction(name="complete") as connection:
                 await defer_questions(
                     connection=connection,
                     bill_ids=[one.bill_id for one in waiting],

@@ -9,6 +9,7 @@ from datetime import datetime
 
 import structlog
 
+from chassis.attempts import repeated
 from chassis.database import Database
 from chassis.outbox import append
 from gateway_svc.events import EVENTS_PER_SETTLEMENT, EventWriter
@@ -16,8 +17,6 @@ from gateway_svc.payment import Decision, Notice
 from gateway_svc.rows import Overtaken
 from gateway_svc.store import load_book, record_decisions
 from gateway_svc.tables import outbox
-
-_ATTEMPTS = 3  # another process may land the same natural key between our read and our write
 
 _log = structlog.get_logger()
 
@@ -41,18 +40,11 @@ class Confirmation:
     async def record(self, notices: Sequence[Notice]) -> list[Decision]:
         """Return the decision on each notice, after everything it changes is on disk.
 
-        :raises DatabaseUnavailable: nothing of the batch was recorded.
+        :raises DatabaseUnavailable: nothing of the batch is known to be recorded.
         :raises Overtaken: other writers were faster three times; nothing was recorded.
         """
-        for attempt in range(1, _ATTEMPTS + 1):
-            try:
-                decisions = await self._record_once(notices)
-            except Overtaken:
-                if attempt == _ATTEMPTS:
-                    raise
-                _log.info("confirmation_overtaken", attempt=attempt)
-            else:
-                break
+        # Another process may land the same natural key between our read and our write.
+        decisions = await repeated(work=lambda: self._record_once(notices), also_after=(Overtaken,))
         self._committed()
         for decision in decisions:
             _report(decision)
@@ -60,7 +52,7 @@ class Confirmation:
 
     async def _record_once(self, notices: Sequence[Notice]) -> list[Decision]:
         now = self._clock()
-        async with self._database.transaction() as connection:
+        async with self._database.transaction(name="confirm") as connection:
             book = await load_book(connection=connection, notices=notices)
             decisions = [book.decide(notice) for notice in notices]
             fresh = [decision for decision in decisions if not decision.replayed]

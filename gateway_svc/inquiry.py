@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from chassis.attempts import repeated
 from chassis.database import Database
 from chassis.errors import ServiceError
 from chassis.group_commit import GroupCommit
@@ -12,8 +13,6 @@ from gateway_svc.payment import Bill, Lookup
 from gateway_svc.policies import NothingDue, Policies, PoliciesUnavailable, PolicyNotFound
 from gateway_svc.rows import Overtaken
 from gateway_svc.store_lookups import record_lookups
-
-_ATTEMPTS = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,18 +33,13 @@ class LookupRecorder:
     async def record(self, lookups: Sequence[Lookup]) -> list[Bill | None]:
         """Return the bill of each look-up, or None where the obligation is already paid.
 
-        :raises DatabaseUnavailable: nothing of the batch was recorded.
+        :raises DatabaseUnavailable: nothing of the batch is known to be recorded.
         """
-        for attempt in range(1, _ATTEMPTS + 1):
-            try:
-                async with self._database.transaction() as connection:
-                    return await record_lookups(
-                        connection=connection, lookups=lookups, at=self._clock()
-                    )
-            except Overtaken:
-                if attempt == _ATTEMPTS:
-                    raise
-        raise AssertionError("unreachable: the loop returns or raises")
+        return await repeated(work=lambda: self._record_once(lookups), also_after=(Overtaken,))
+
+    async def _record_once(self, lookups: Sequence[Lookup]) -> list[Bill | None]:
+        async with self._database.transaction(name="inquire") as connection:
+            return await record_lookups(connection=connection, lookups=lookups, at=self._clock())
 
 
 async def inquire(

@@ -4,11 +4,12 @@ import asyncio
 from collections.abc import Callable
 from datetime import datetime
 
+from chassis.attempts import repeated
 from chassis.database import Database
 from chassis.errors import ServiceError
 from chassis.outbox import append
 from gateway_svc.bill_store import find_standing
-from gateway_svc.code_store import Code, live_code, record_code
+from gateway_svc.code_store import Code, RecordedCode, live_code, record_code
 from gateway_svc.completer import PollPlan
 from gateway_svc.events import EventWriter
 from gateway_svc.tables import outbox
@@ -67,8 +68,17 @@ class KhqrCodes:
     async def _record(
         self, *, bank_code: str, bill_id: int, offered: Code, request_id: str
     ) -> Code:
+        recorded = await repeated(
+            work=lambda: self._record_once(bank_code, bill_id, offered, request_id)
+        )
+        self._committed()
+        return recorded.code
+
+    async def _record_once(
+        self, bank_code: str, bill_id: int, offered: Code, request_id: str
+    ) -> RecordedCode:
         now = self._clock()
-        async with self._database.transaction() as connection:
+        async with self._database.transaction(name="khqr_code") as connection:
             recorded = await record_code(
                 connection=connection,
                 bank_code=bank_code,
@@ -85,8 +95,7 @@ class KhqrCodes:
                 events=self._events.of_code(recorded=recorded, request_id=request_id, at=now),
                 at=now,
             )
-        self._committed()
-        return recorded.code
+        return recorded
 
 
 def _not_open(bill_id: int) -> ServiceError:

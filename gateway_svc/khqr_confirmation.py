@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 
 import structlog
 
+from chassis.attempts import repeated
 from chassis.database import Database
 from chassis.errors import ServiceError
 from chassis.group_commit import GroupCommit
@@ -44,7 +45,6 @@ _RECORDING_S = 0.7  # asking ends this long before the deadline, so that recordi
 _LEASE = timedelta(seconds=6)  # longer than any question may take
 _FIRST_PAUSE = timedelta(seconds=5)  # the completer's, if the process dies while it asks
 _LOOK_AGAIN_S = 0.1  # while another process asks
-_ATTEMPTS = 3
 
 _log = structlog.get_logger()
 
@@ -138,7 +138,7 @@ class KhqrConfirmation:
         try:
             finding = await verifier.verify(bill_id=bill_id, ends_at_s=ends_at_s)
         except BaseException:
-            async with self._database.transaction() as connection:
+            async with self._database.transaction(name="khqr_leave") as connection:
                 await leave_question(connection=connection, bill_id=bill_id, owner=self._owner)
             raise
         await self._record(bill_id, finding)
@@ -147,7 +147,7 @@ class KhqrConfirmation:
         """Return whether we may ask; False once somebody else has asked meanwhile."""
         waited = False
         while time.monotonic() < ends_at_s:
-            async with self._database.transaction() as connection:
+            async with self._database.transaction(name="khqr_take") as connection:
                 if await take_question(
                     connection=connection,
                     bill_id=bill_id,
@@ -165,12 +165,26 @@ class KhqrConfirmation:
         return False
 
     async def _book(self, notices: Sequence[KhqrNotice]) -> list[Booked]:
+        on_disk = await repeated(work=lambda: self._book_once(notices))
+        answers = [on_disk[notice.bank_code, notice.digest] for notice in notices]
+        for notice, booked in zip(notices, answers, strict=True):
+            if booked.state is NoticeState.HELD and not booked.before:
+                _log.warning(
+                    "khqr_notice_held",
+                    bank=notice.bank_code,
+                    bill_id=notice.bill_id,
+                    status=notice.status,
+                    notice_request_id=notice.request_id,
+                )
+        return answers
+
+    async def _book_once(self, notices: Sequence[KhqrNotice]) -> Mapping[tuple[str, str], Booked]:
         now = self._clock()
-        async with self._database.transaction() as connection:
+        async with self._database.transaction(name="khqr_book") as connection:
             bills = await find_bills(
                 connection=connection, bill_ids=[notice.bill_id for notice in notices]
             )
-            on_disk = await book_notices(
+            return await book_notices(
                 connection=connection,
                 booked=[
                     (
@@ -186,27 +200,11 @@ class KhqrConfirmation:
                 at=now,
                 ask_at=now + _FIRST_PAUSE,
             )
-        answers = [on_disk[notice.bank_code, notice.digest] for notice in notices]
-        for notice, booked in zip(notices, answers, strict=True):
-            if booked.state is NoticeState.HELD and not booked.before:
-                _log.warning(
-                    "khqr_notice_held",
-                    bank=notice.bank_code,
-                    bill_id=notice.bill_id,
-                    status=notice.status,
-                    notice_request_id=notice.request_id,
-                )
-        return answers
 
     async def _record(self, bill_id: int, finding: Finding) -> CaseDecision:
-        for attempt in range(1, _ATTEMPTS + 1):
-            try:
-                decision = await self._record_once(bill_id, finding)
-            except Overtaken:
-                if attempt == _ATTEMPTS:
-                    raise
-            else:
-                break
+        decision = await repeated(
+            work=lambda: self._record_once(bill_id, finding), also_after=(Overtaken,)
+        )
         self._committed()
         _report(decision)
         return decision
@@ -214,7 +212,7 @@ class KhqrConfirmation:
     async def _record_once(self, bill_id: int, finding: Finding) -> CaseDecision:
         now = self._clock()
         named = finding.transaction_id if isinstance(finding, Verification) else None
-        async with self._database.transaction() as connection:
+        async with self._database.transaction(name="khqr_record") as connection:
             case = await load_case(connection=connection, bill_id=bill_id, named=named)
             decision = decide_case(case=case, finding=finding, now=now)
             events = self._events.of_case(

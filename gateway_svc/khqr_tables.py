@@ -15,7 +15,7 @@ from sqlalchemy import (
     text,
 )
 
-from chassis.database import COUNTED_ID, UtcDateTime
+from chassis.columns import COUNTED_ID, UtcDateTime
 from gateway_svc.tables import id_column, metadata, payments, state_columns
 
 __all__ = ["codes", "khqr_notices", "metadata", "proofs", "questions", "verifications"]

@@ -12,6 +12,7 @@ from google.protobuf import descriptor_pool
 
 from chassis.auth import Authenticator, read_keys
 from chassis.backoff import growing_pause
+from chassis.crash_points import CrashPoints, no_crash
 from chassis.database import Database, DatabaseUnavailable
 from chassis.errors import Reasons, ServiceError
 from chassis.group_commit import GroupCommit, QueueFull, WriterFailed
@@ -63,7 +64,10 @@ class GatewayProcess:
         :raises KeysUnreadable: the key file cannot be used.
         """
         self._settings = settings
-        self.database = Database(url=settings.database_url)
+        reached = (
+            CrashPoints(folder=settings.crash_points_dir) if settings.crash_points_dir else no_crash
+        )
+        self.database = Database(url=settings.database_url, reached=reached)
         self._http = HttpClient(connections=50)
         self._publisher = publisher or publisher_from_url(
             url=settings.events_url, var_dir=settings.var_dir, options=settings.kafka
@@ -74,6 +78,7 @@ class GatewayProcess:
             publisher=self._publisher,
             clock=clock,
             random=random.random,
+            reached=reached,
         )
         events = EventWriter(prefix=settings.topic_prefix, new_id=new_id)
         confirmation = Confirmation(

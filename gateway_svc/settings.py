@@ -44,6 +44,7 @@ class GatewaySettings:
     log_level: str
     var_dir: Path
     inquiries_per_minute: int  # of one subject
+    crash_points_dir: Path | None  # where a drill says at which point to die; never in production
     budget_s: float = 5.0  # the whole of an inbound call (specification: "5 seconds max")
     drain_s: float = 8.0  # longer than any call, shorter than an orchestrator's patience
     integration_timeout_s: float = 2.0
@@ -97,6 +98,7 @@ def read_settings(*, variables: Variables, environ: Mapping[str, str]) -> Gatewa
         inquiries_per_minute=variables.integer(
             "INQUIRIES_PER_MINUTE", default=100, least=1, most=1_000_000
         ),
+        crash_points_dir=_crash_points_dir(variables, production=production),
     )
     # A disclosed credential is refused wherever it stands, on a laptop too.
     refuse_disclosed(texts=texts_of_environ(environ), digests=_DISCLOSED)
@@ -105,6 +107,13 @@ def read_settings(*, variables: Variables, environ: Mapping[str, str]) -> Gatewa
     if production:
         _refuse_in_production(settings)
     return settings
+
+
+def _crash_points_dir(variables: Variables, *, production: bool) -> Path | None:
+    value = variables.text("CRASH_POINTS_DIR", default="")
+    if value and production:
+        raise SettingError("CRASH_POINTS_DIR: is for drills; production has no point to die at")
+    return Path(value) if value else None
 
 
 def _topic_prefix(variables: Variables) -> str:

@@ -24,7 +24,7 @@ from sqlalchemy import (
     text,
 )
 
-from chassis.database import COUNTED_ID, UtcDateTime
+from chassis.columns import COUNTED_ID, UtcDateTime
 from chassis.outbox import outbox_table
 
 FIRST_BILL_ID = 150001  # one number for a bill everywhere; the specification's examples start here

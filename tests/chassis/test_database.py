@@ -8,7 +8,8 @@ import pytest
 from sqlalchemy import Column, ForeignKey, Integer, MetaData, Table, insert, select, text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
-from chassis.database import COUNTED_ID, Database, DatabaseUnavailable, UtcDateTime
+from chassis.columns import COUNTED_ID, UtcDateTime
+from chassis.database import Database, DatabaseUnavailable
 
 _REFUSED_URLS = {
     "another engine": "mysql+pymysql://app:hush@db/app",

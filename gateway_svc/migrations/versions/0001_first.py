@@ -5,7 +5,7 @@ from typing import Any
 import sqlalchemy as sa
 from alembic import op
 
-from chassis.database import UtcDateTime
+from chassis.columns import UtcDateTime
 from gateway_svc.migrations.triggers import trigger_statements
 
 revision = "0001"
