@@ -27,7 +27,7 @@ from chassis.descriptors import extension_of
 from chassis.errors import BadRequest, Reasons, ServiceError, to_abort
 from chassis.rules import Rules
 from chassis.settings import Address
-from chassis.telemetry import request_id_of_call
+from chassis.telemetry import request_id_of_call, request_id_or
 
 _METHOD_OPTION = "payments.rest.v1.method_rule"
 _ANSWER_MARGIN_S = 0.05  # what is left of a deadline for the answer to travel
@@ -140,7 +140,9 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         metadata: Mapping[str, Any],
         policy: _Policy,
     ) -> Message:
-        request_id = str(metadata.get("x-request-id") or uuid.uuid4())
+        request_id = request_id_or(
+            given=str(metadata.get("x-request-id", "")), made=str(uuid.uuid4())
+        )
         request_id_of_call.set(request_id)
         caller = self._allowed_caller(metadata, policy)
         violations = self._rules.check(message=request)

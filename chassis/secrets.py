@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from chassis.redaction import known_secrets
 from chassis.settings import SettingError
 
 _MOST_BYTES = 1 << 16  # a larger file is no secret
@@ -26,6 +27,7 @@ class SecretReference:
         value = self.value if self.file is None else _text_of(self.name, self.file)
         if not value:
             raise SettingError(f"{self.name}: the secret it names is empty")
+        known_secrets.remember(value=value)
         return value
 
 

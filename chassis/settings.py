@@ -1,7 +1,8 @@
 """The environment, and the files it names, read once into values that do not change.
 
 What a variable means is its service's business; here is only how one is written:
-`NAME`, or `NAME_FILE` for a file that holds the value.
+`NAME`, or `NAME_FILE` for a file that holds the value. A complaint names the variable and never
+repeats its value: it may be the secret of the variable beside it.
 """
 
 import os
@@ -9,7 +10,9 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from chassis.redaction import is_secret_name, known_secrets
 
 _PORT_LIMIT = 65536
 
@@ -55,13 +58,15 @@ class Variables:
             if default is None:
                 raise SettingError(f"{name}: is required")
             return default
+        if is_secret_name(name):
+            known_secrets.remember(value=value)
         return value
 
     def choice(self, name: str, *, choices: tuple[str, ...], default: str) -> str:
         """Return the value of `name`, one of `choices`."""
         value = self.text(name, default=default)
         if value not in choices:
-            raise SettingError(f"{name}: must be one of {', '.join(choices)}, is {value!r}")
+            raise SettingError(f"{name}: must be one of {', '.join(choices)}")
         return value
 
     def integer(self, name: str, *, default: int, least: int, most: int) -> int:
@@ -90,9 +95,14 @@ class Variables:
         """
         value = self.text(name, default=default)
         try:
-            scheme = urlsplit(value).scheme
+            parts = urlsplit(value)
         except ValueError:
-            scheme = ""
+            parts = urlsplit("")
+        given = [one for key, one in parse_qsl(parts.query) if is_secret_name(key)]
+        for secret in (parts.password or "", *given):
+            known_secrets.remember(value=secret)
+            known_secrets.remember(value=unquote(secret))
+        scheme = parts.scheme
         if scheme not in schemes:
             raise SettingError(f"{name}: must be a URL that starts with {' or '.join(schemes)}")
         return value
@@ -133,7 +143,7 @@ def own_variables() -> Variables:
 def _address(name: str, text: str) -> Address:
     host, separator, port = text.rpartition(":")
     if not separator or not host or not re.fullmatch(r"[0-9]{1,5}", port):
-        raise SettingError(f"{name}: must be host:port, is {text!r}")
+        raise SettingError(f"{name}: must be host:port")
     if int(port) >= _PORT_LIMIT:
-        raise SettingError(f"{name}: port must be below {_PORT_LIMIT}, is {port}")
+        raise SettingError(f"{name}: port must be below {_PORT_LIMIT}")
     return Address(host=host.strip("[]"), port=int(port))

@@ -15,6 +15,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from chassis.errors import Reasons, ServiceError, from_rpc_error
 from chassis.money import Currency, parse_money
+from chassis.redaction import known_secrets
 from chassis.settings import SettingError
 from chassis.telemetry import request_id_of_call
 from khqr_svc.code import Bill, Code
@@ -63,6 +64,7 @@ class TokenFile:
             raise SettingError(f"GATEWAY_TOKEN_FILE: {self._path}: is no token") from None
         if not token or any(character.isspace() for character in token):
             raise SettingError(f"GATEWAY_TOKEN_FILE: {self._path}: holds no single token")
+        known_secrets.remember(value=token)
         self._token, self._seen = token, seen
 
 
