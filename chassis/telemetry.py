@@ -125,7 +125,8 @@ class _Shown(str):
 def _constant_text(record: logging.LogRecord) -> str:
     template = record.msg if isinstance(record.msg, str) else type(record.msg).__name__
     if not record.args:
-        return _DATA_STARTS.split(template, maxsplit=1)[0].rstrip()
+        text = _DATA_STARTS.split(template, maxsplit=1)[0].rstrip()
+        return text or f"line {record.lineno} of {record.module}"
     try:
         if isinstance(record.args, Mapping):
             return template % {name: _argument(one) for name, one in record.args.items()}

@@ -86,7 +86,7 @@ def test_the_request_id_is_on_every_line_of_its_call() -> None:
         ("library.error('bad %d', canary)", "bad %d"),
         ("library.error('too few %s %s', canary)", "too few %s %s"),
         ("library.error(f'cannot parse: {canary}')", "cannot parse"),
-        ("library.error(f'<{canary}>')", ""),
+        ("library.error(f'<{canary}>')", "line 9 of <string>"),
         ("library.error(ValueError(canary))", "ValueError"),
         ("library.error('not retrieved\\nfuture: ' + canary)", "not retrieved"),
     ],
