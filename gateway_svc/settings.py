@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 
-from chassis.publisher import KafkaOptions
+from chassis.database import Database
+from chassis.publisher import KafkaOptions, publisher_from_url
 from chassis.secrets import refuse_disclosed, texts_of_document, texts_of_environ
 from chassis.settings import Address, SettingError, Variables
 from gateway_svc.banks.configuration import BankConfig, read_banks, read_document
@@ -104,9 +105,24 @@ def read_settings(*, variables: Variables, environ: Mapping[str, str]) -> Gatewa
     refuse_disclosed(texts=texts_of_environ(environ), digests=_DISCLOSED)
     refuse_disclosed(texts=texts_of_document(document, name="BANKS_FILE"), digests=_DISCLOSED)
     refuse_disclosed(texts=_bank_keys(settings), digests=_DISCLOSED)
+    _refuse_unusable_urls(settings)
     if production:
         _refuse_in_production(settings)
     return settings
+
+
+def _refuse_unusable_urls(settings: GatewaySettings) -> None:
+    """Return if the parts that get the two URLs can read them; nothing is connected."""
+    try:
+        Database(url=settings.database_url)
+    except ValueError as problem:
+        raise SettingError(f"DATABASE_URL: {problem}") from None
+    try:
+        publisher_from_url(
+            url=settings.events_url, var_dir=settings.var_dir, options=settings.kafka
+        )
+    except ValueError as problem:
+        raise SettingError(f"EVENTS_URL: {problem}") from None
 
 
 def _crash_points_dir(variables: Variables, *, production: bool) -> Path | None:
