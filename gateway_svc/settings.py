@@ -10,6 +10,7 @@ from chassis.database import Database
 from chassis.publisher import KafkaOptions, publisher_from_url
 from chassis.secrets import refuse_disclosed, texts_of_document, texts_of_environ
 from chassis.settings import Address, SettingError, Variables
+from chassis.tls import TlsFiles, read_server_tls, refuse_plaintext
 from gateway_svc.banks.configuration import BankConfig, read_banks, read_document
 from gateway_svc.completer import PollPlan
 
@@ -33,6 +34,7 @@ class GatewaySettings:
 
     production: bool
     listen: Address
+    tls: TlsFiles | None
     database_url: str
     events_url: str
     kafka: KafkaOptions
@@ -69,6 +71,7 @@ def read_settings(*, variables: Variables, environ: Mapping[str, str]) -> Gatewa
     settings = GatewaySettings(
         production=production,
         listen=variables.address("GATEWAY_LISTEN", default="127.0.0.1:50051"),
+        tls=read_server_tls(variables=variables, name="GATEWAY", production=production),
         database_url=variables.url(
             "DATABASE_URL",
             default=f"sqlite+aiosqlite:///{var_dir}/gateway.sqlite",
@@ -108,6 +111,9 @@ def read_settings(*, variables: Variables, environ: Mapping[str, str]) -> Gatewa
     _refuse_unusable_urls(settings)
     if production:
         _refuse_in_production(settings)
+        if settings.tls is None:
+            places = [("GATEWAY_LISTEN", str(settings.listen))]
+            refuse_plaintext(variables=variables, places=places)
     return settings
 
 

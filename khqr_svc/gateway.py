@@ -132,7 +132,9 @@ class Gateway:
         """Tell whether the gateway's health says that calls are welcome."""
         try:
             answer = await self._health.Check(health_pb2.HealthCheckRequest(), timeout=timeout_s)
-        except grpc.aio.AioRpcError:
+        except grpc.aio.AioRpcError as error:
+            # Why a handshake fails is said nowhere else: gRPC's core is silent.
+            _log.warning("gateway_not_reached", why=error.details())
             return False
         return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
 

@@ -14,7 +14,7 @@ from chassis.settings import SettingError, own_variables
 from chassis.telemetry import complain, configure_logging
 from rest_bridge.contract import load_contract, read_image
 from rest_bridge.service import serve
-from rest_bridge.settings import read_settings, read_targets
+from rest_bridge.settings import read_client, read_settings, read_targets
 
 _WRONG_SETTING = 2
 
@@ -29,9 +29,18 @@ def main() -> int:
         targets = read_targets(
             variables=variables, names=sorted({one.target for one in contract.methods})
         )
+        client = read_client(variables=variables, targets=targets, environment=settings.environment)
         configure_logging(service="bridge", level=settings.log_level)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(serve(contract=contract, targets=targets, listen=settings.listen))
+            runner.run(
+                serve(
+                    contract=contract,
+                    targets=targets,
+                    listen=settings.listen,
+                    tls=settings.tls,
+                    client_tls=client,
+                )
+            )
     except (SettingError, ContractFault, OSError) as problem:
         complain(service="rest_bridge", problem=problem)
         return _WRONG_SETTING

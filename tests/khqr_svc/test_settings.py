@@ -159,6 +159,12 @@ PLAIN = BANK.replace("https:", "http:")
         (BANK, {"AMK_PASSWORD": "changeme"}, "AMK.sign_in.password: is an example"),
         (BANK, {"BANKS_FILE": ""}, "BANKS_FILE: is required"),
         (BANK, {"GATEWAY_TARGET": ""}, "GATEWAY_TARGET: is required"),
+        (BANK, {}, "GATEWAY_TARGET: production speaks TLS beyond this machine"),
+        (
+            BANK,
+            {"GATEWAY_TARGET": "localhost:1", "KHQR_LISTEN": "0.0.0.0:1"},
+            "KHQR_LISTEN: production speaks TLS",
+        ),
     ],
 )
 def test_production_refuses(
@@ -172,7 +178,8 @@ def test_production_refuses(
     "banks", [BANK, PLAIN.replace("[AMK]", '[AMK]\nallow_plain_http = "a private line"')]
 )
 def test_production_starts_with_what_production_needs(tmp_path: Path, banks: str) -> None:
-    assert read(tmp_path, banks, ENVIRONMENT="production").production
+    environ = {"ENVIRONMENT": "production", "ALLOW_PLAINTEXT_GRPC": "the mesh encrypts"}
+    assert read(tmp_path, banks, **environ).production
 
 
 def environ_of(folder: Path, **more: str) -> dict[str, str]:
