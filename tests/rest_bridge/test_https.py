@@ -3,7 +3,7 @@
 | the caller                                  | what happens                                 |
 |---------------------------------------------|----------------------------------------------|
 | TLS 1.2 or 1.3, http/1.1                    | is answered                                  |
-| TLS 1.1; a cipher without forward secrecy; h2 alone | no handshake; http/1.1               |
+| TLS 1.1; CBC, or no forward secrecy         | no handshake                                 |
 | plain HTTP on the TLS port                  | is closed                                    |
 | connects and is silent                      | is closed after the limit on handshakes      |
 | after the certificate's files were replaced | sees the new one; a broken one is not used   |
@@ -129,7 +129,7 @@ def old_version(context: ssl.SSLContext) -> None:
 
 def old_cipher(context: ssl.SSLContext) -> None:
     context.maximum_version = ssl.TLSVersion.TLSv1_2
-    context.set_ciphers("AES256-GCM-SHA384:AES128-SHA")  # no forward secrecy
+    context.set_ciphers("ECDHE-ECDSA-AES128-SHA256:ECDHE-RSA-AES128-SHA256:AES256-GCM-SHA384")
 
 
 @pytest.mark.parametrize("change", [old_version, old_cipher])
