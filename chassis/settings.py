@@ -1,18 +1,20 @@
 """The environment, and the files it names, read once into values that do not change.
 
 What a variable means is its service's business; here is only how one is written:
-`NAME`, or `NAME_FILE` for a file that holds the value. A complaint names the variable and never
+`NAME`, or `NAME_FILE` for a file that holds the value, in either of them as it is or sealed
+(`enc:v1:...`, `chassis.sealed`). A complaint names the variable and never
 repeats its value: it may be the secret of the variable beside it.
 """
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from chassis.redaction import is_secret_name, known_secrets
+from chassis.sealed import SealBroken, is_sealed, read_key_file, unseal
 
 _PORT_LIMIT = 65536
 
@@ -38,6 +40,7 @@ class Variables:
 
     def __init__(self, *, environ: Mapping[str, str]) -> None:
         self._environ = environ
+        self._unsealed: dict[str, str] = {}
 
     def text(self, name: str, *, default: str | None = None) -> str:
         """Return the value of `name`, or what the file in `{name}_FILE` holds.
@@ -58,9 +61,33 @@ class Variables:
             if default is None:
                 raise SettingError(f"{name}: is required")
             return default
-        if is_secret_name(name):
+        if is_sealed(value):
+            value = self._unsealed[name] = self.unsealed(name=name, sealed=value)
+        elif is_secret_name(name):
             known_secrets.remember(value=value)
         return value
+
+    def unsealed(self, *, name: str, sealed: str) -> str:
+        """Return what an `enc:v1:` text holds for the setting `name`.
+
+        :raises SettingError: it does not open, or `CONFIG_KEY_FILE` cannot be used.
+        """
+        path = self.path("CONFIG_KEY_FILE")
+        production = self._environ.get("ENVIRONMENT") == "production"
+        try:
+            keys = read_key_file(path=path, must_be_private=production)
+        except SealBroken as problem:
+            raise SettingError(f"CONFIG_KEY_FILE: {problem}") from None
+        try:
+            value = unseal(sealed=sealed, name=name, keys=keys)
+        except SealBroken as problem:
+            raise SettingError(f"{name}: {problem}") from None
+        known_secrets.remember(value=value)
+        return value
+
+    def unsealed_texts(self) -> Iterable[tuple[str, str]]:
+        """Walk what variables held sealed, as (name, text)."""
+        return list(self._unsealed.items())
 
     def choice(self, name: str, *, choices: tuple[str, ...], default: str) -> str:
         """Return the value of `name`, one of `choices`."""

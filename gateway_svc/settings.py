@@ -106,6 +106,7 @@ def read_settings(*, variables: Variables, environ: Mapping[str, str]) -> Gatewa
     )
     # A disclosed credential is refused wherever it stands, on a laptop too.
     refuse_disclosed(texts=texts_of_environ(environ), digests=_DISCLOSED)
+    refuse_disclosed(texts=variables.unsealed_texts(), digests=_DISCLOSED)
     refuse_disclosed(texts=texts_of_document(document, name="BANKS_FILE"), digests=_DISCLOSED)
     refuse_disclosed(texts=_bank_keys(settings), digests=_DISCLOSED)
     _refuse_unusable_urls(settings)

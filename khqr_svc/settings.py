@@ -91,6 +91,7 @@ def read_settings(*, variables: Variables, environ: Mapping[str, str]) -> KhqrSe
     )
     # A disclosed credential is refused wherever it stands, on a laptop too.
     refuse_disclosed(texts=texts_of_environ(environ), digests=_DISCLOSED)
+    refuse_disclosed(texts=variables.unsealed_texts(), digests=_DISCLOSED)
     refuse_disclosed(texts=texts_of_document(document, name="BANKS_FILE"), digests=_DISCLOSED)
     refuse_disclosed(texts=_bank_secrets(settings), digests=_DISCLOSED)
     if production:
