@@ -99,8 +99,9 @@ async def serve(
     listen: Sequence[Address],
     tls: TlsFiles | None = None,
     client_tls: ClientTls | None = None,
+    plain: Sequence[str] = (),
 ) -> None:
-    """Serve until SIGTERM or SIGINT, then drain."""
+    """Serve until SIGTERM or SIGINT, then drain; `plain` tells where production has no TLS."""
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -108,6 +109,8 @@ async def serve(
         contract=contract, targets=targets, listen=listen, tls=tls, client_tls=client_tls
     )
     _log.info("listening", addresses=[str(one) for one in running.addresses])
+    if plain:
+        _log.warning("plain_http", listen=plain, unless="something in front ends TLS")
     await stop.wait()
     _log.info("draining")
     await running.drain()
