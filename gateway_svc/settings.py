@@ -7,10 +7,14 @@ from datetime import timedelta
 from pathlib import Path
 
 from chassis.database import Database
+from chassis.plaintext import refuse_plaintext
 from chassis.publisher import KafkaOptions, publisher_from_url
 from chassis.secrets import refuse_disclosed, texts_of_document, texts_of_environ
 from chassis.settings import Address, SettingError, Variables
-from chassis.tls import TlsFiles, read_server_tls, refuse_plaintext
+from chassis.tls import (
+    TlsFiles,
+    read_server_tls,
+)
 from gateway_svc.banks.configuration import BankConfig, read_banks, read_document
 from gateway_svc.completer import PollPlan
 
@@ -35,7 +39,7 @@ class GatewaySettings:
     production: bool
     listen: Address
     tls: TlsFiles | None
-    database_url: str
+    database_url: str = field(repr=False)  # holds a password
     events_url: str
     kafka: KafkaOptions
     topic_prefix: str

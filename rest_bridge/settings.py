@@ -4,13 +4,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from chassis.plaintext import is_loopback, refuse_plaintext
 from chassis.settings import Address, SettingError, Variables
 from chassis.tls import (
     TlsFiles,
-    is_loopback,
     read_client_tls,
     read_server_tls,
-    refuse_plaintext,
     server_name_of,
 )
 
