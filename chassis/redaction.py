@@ -30,7 +30,7 @@ _DEEPEST = 5
 _MOST_FRAMES = 25  # of one exception; the innermost are kept
 _MOST_EXCEPTIONS = 8  # of one chain or group
 _LEAST_SECRET = 6  # characters: masking a shorter one would riddle every line
-_MOST_SECRETS = 64  # tokens are renewed for ever; the oldest are forgotten
+_MOST_RENEWED = 64  # tokens are renewed for ever; the oldest are forgotten
 
 _SECRET_NAMES = re.compile(
     r"authorization|token|secret|password|passwd|passphrase|hash|cookie|payer|hmac|sasl_|signature"
@@ -57,19 +57,28 @@ class KnownSecrets:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._values: dict[str, None] = {}
+        self._lasting: set[str] = set()
+        self._renewed: dict[str, None] = {}  # the oldest first
         self._pattern: re.Pattern[str] | None = None
 
-    def remember(self, *, value: str) -> None:
-        """Mask `value` from now on, however it is spelled; one under 6 characters is not."""
+    def remember(self, *, value: str, renewed: bool = False) -> None:
+        """Mask `value` from now on, however it is spelled; one under 6 characters is not.
+
+        What is `renewed` is forgotten when 64 newer ones have come; other secrets never are.
+        """
         if len(value) < _LEAST_SECRET:
             return
         with self._lock:
-            self._values.pop(value, None)
-            self._values[value] = None
-            while len(self._values) > _MOST_SECRETS:
-                del self._values[next(iter(self._values))]
-            spellings = {one for known in self._values for one in _spellings(known)}
+            if not renewed:
+                self._lasting.add(value)
+            else:
+                self._renewed.pop(value, None)
+                self._renewed[value] = None
+                while len(self._renewed) > _MOST_RENEWED:
+                    del self._renewed[next(iter(self._renewed))]
+            spellings = {
+                one for known in (*self._lasting, *self._renewed) for one in _spellings(known)
+            }
             # The longest first, or a part of one would leave the rest of another.
             longest_first = sorted(spellings, key=len, reverse=True)
             self._pattern = re.compile("|".join(map(re.escape, longest_first)))

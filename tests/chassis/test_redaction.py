@@ -65,13 +65,18 @@ def test_a_secret_within_another_leaves_nothing_of_it() -> None:
     assert known.masked("abcdefgh abcdef") == "*** ***"
 
 
-def test_a_short_secret_does_not_riddle_the_log_and_the_oldest_is_forgotten() -> None:
+def test_a_short_secret_does_not_riddle_the_log() -> None:
     known = KnownSecrets()
     known.remember(value="12345")
     assert known.masked("12345") == "12345"
+
+
+def test_of_what_is_renewed_the_oldest_is_forgotten_and_nothing_else() -> None:
+    known = KnownSecrets()
+    known.remember(value="lasting")
     for number in range(65):
-        known.remember(value=f"secret-{number:03}")
-    assert known.masked("secret-000 secret-064") == "secret-000 ***"
+        known.remember(value=f"token-{number:03}", renewed=True)
+    assert known.masked("lasting token-000 token-001 token-064") == "*** token-000 *** ***"
 
 
 @pytest.mark.parametrize(
