@@ -153,7 +153,13 @@ def _topic_prefix(variables: Variables) -> str:
 def _kafka_options(variables: Variables) -> KafkaOptions:
     def file(name: str) -> Path | None:
         value = variables.text(name, default="")
-        return Path(value) if value else None
+        if not value:
+            return None
+        try:
+            Path(value).read_bytes()  # aiokafka reads it at the first event, when nobody watches
+        except OSError as problem:
+            raise SettingError(f"{name}: {value}: {problem.strerror}") from None
+        return Path(value)
 
     return KafkaOptions(
         security_protocol=variables.choice(

@@ -89,6 +89,8 @@ def test_production_refuses(change: dict[str, str], named: str) -> None:
         ({"EVENTS_URL": "kafka://user:pw@h:1"}, "EVENTS_URL: events go to"),
         ({"TOPIC_PREFIX": "a b"}, "TOPIC_PREFIX: "),
         ({"KAFKA_SECURITY_PROTOCOL": "TLS"}, "KAFKA_SECURITY_PROTOCOL: "),
+        ({"KAFKA_CA_PATH": "nowhere.pem"}, "KAFKA_CA_PATH: nowhere.pem: No such file"),
+        ({"KAFKA_KEY_PATH": "var"}, "KAFKA_KEY_PATH: var: Is a directory"),
         ({"BANKS_FILE": "nowhere.toml"}, "BANKS_FILE: nowhere.toml: No such file"),
     ],
 )
