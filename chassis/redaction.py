@@ -23,7 +23,8 @@ from uuid import UUID
 
 MASK = "***"
 _LONGEST = 2000  # characters of one value: more is a body, not a fact
-_LONGEST_READ = 16_384  # what is looked through; of more the rest is not said
+_WINDOW = 32_768  # characters that are looked through: a megabyte would take seconds
+_EDGE = 8192  # of the window's end, longer than any secret
 _LONGEST_NAME = 100
 _MOST_MEMBERS = 50  # of one list or object
 _DEEPEST = 5
@@ -93,9 +94,12 @@ known_secrets = KnownSecrets()  # of the process, as its standard error is
 
 def masked_text(text: str, *, longest: int = _LONGEST) -> str:
     """Return `text` without secrets, cut after `longest` characters."""
-    # Cut after masking, and at a blank before it: half a secret is not recognised.
-    read = text if len(text) <= _LONGEST_READ else text[:_LONGEST_READ].rpartition(" ")[0]
-    return cut(_SECRET_TEXTS.sub(_without_value, known_secrets.masked(read)), longest=longest)
+    # Cut after masking: half a secret is not recognised. So is one at the window's end, and masks
+    # may have moved it to the front.
+    shown = _SECRET_TEXTS.sub(_without_value, known_secrets.masked(text[:_WINDOW]))
+    if len(text) > _WINDOW:
+        return f"{shown[:-_EDGE][:longest]}...({len(text)} in all)"
+    return cut(shown, longest=longest)
 
 
 def _without_value(found: re.Match[str]) -> str:
