@@ -23,6 +23,7 @@ _DISCLOSED = frozenset(
     }
 )
 _TOPIC_PREFIX = re.compile(r"[A-Za-z0-9._-]{1,100}", re.ASCII)
+_PAUSE = {"least": 1, "most": 3600}
 _EXAMPLES = ("changeme", "change-me", "example", "secret", "password", "postgres")
 
 
@@ -97,6 +98,10 @@ def read_settings(*, variables: Variables, environ: Mapping[str, str]) -> Gatewa
         var_dir=var_dir,
         inquiries_per_minute=variables.integer(
             "INQUIRIES_PER_MINUTE", default=100, least=1, most=1_000_000
+        ),
+        polls=PollPlan(
+            first=timedelta(seconds=variables.integer("POLL_FIRST_S", default=20, **_PAUSE)),
+            longest=timedelta(seconds=variables.integer("POLL_LONGEST_S", default=300, **_PAUSE)),
         ),
         crash_points_dir=_crash_points_dir(variables, production=production),
     )

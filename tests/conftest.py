@@ -9,11 +9,11 @@ import pytest
 
 from tests.support.kafka import mock_cluster
 from tests.support.postgres import (
-    PostgresNotRunnable,
     PostgresServer,
     fresh_postgres_url,
     postgres_server,
 )
+from tests.support.postgres_cluster import PostgresNotRunnable
 
 _engines: dict[str, str] = {}  # what ran, for the last lines of the report
 

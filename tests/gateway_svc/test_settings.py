@@ -65,7 +65,7 @@ def test_production_starts_with_what_production_needs() -> None:
         ({"DATABASE_URL": "postgresql+asyncpg://g:changeme@db/p"}, "DATABASE_URL: .*example"),
         ({"BANKS_FILE": ""}, "BANKS_FILE: is required"),
         ({"INTEGRATION_URL": ""}, "INTEGRATION_URL: is required"),
-        ({"CRASH_POINTS_DIR": "/tmp/points"}, "CRASH_POINTS_DIR: is for drills"),
+        ({"CRASH_POINTS_DIR": "var/points"}, "CRASH_POINTS_DIR: is for drills"),
     ],
 )
 def test_production_refuses(change: dict[str, str], named: str) -> None:
