@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 
-from chassis.publisher import KafkaOptions
+from chassis.kafka import KafkaOptions
 from chassis.secrets import refuse_disclosed, texts_of_document, texts_of_environ
 from chassis.settings import Address, SettingError, Variables
 from gateway_svc.banks.configuration import BankConfig, read_banks, read_document
