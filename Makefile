@@ -6,7 +6,7 @@ PROTOS  = $(shell find protos -name '*.proto' | sort)
 SITE    = $(shell $(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check generate generate-check contracts-check lint types imports lock clean
+.PHONY: help run test check generate generate-check contracts-check lint types imports kafka topics lock clean
 
 help: ## print this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -60,6 +60,12 @@ types: $(VENV)/.dev ## mypy strict
 
 imports: $(VENV)/.dev ## the directions of the house
 	@$(BIN)/lint-imports
+
+kafka: $(VENV)/.dev ## run a real Apache Kafka on 127.0.0.1:9092 (needs java 17 and mvn; Ctrl-C stops it)
+	@$(BIN)/python -m tests.support.kafka_run
+
+topics: $(VENV)/.runtime ## create the gateway's topics on EVENTS_URL (kafka://...); more: payctl topics --help
+	@$(BIN)/payctl topics
 
 lock: $(VENV)/.dev ## lock the dependencies anew, with hashes (needs uv)
 	uv pip compile --generate-hashes --universal --no-header -q pyproject.toml --python-version 3.11 -o requirements.txt

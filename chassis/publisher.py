@@ -8,12 +8,11 @@ consumers drop it by `event_id`.
 import asyncio
 import os
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
 from typing import Any, Protocol
-from urllib.parse import urlsplit
 
 import msgspec
 from aiokafka import AIOKafkaProducer
@@ -23,8 +22,8 @@ from aiokafka.errors import (
     MessageSizeTooLargeError,
     RecordListTooLargeError,
 )
-from aiokafka.helpers import create_ssl_context
 
+from chassis.kafka import KafkaOptions, connection_arguments, servers_of_url
 from chassis.outbox import Event
 
 _TOPIC = re.compile(r"(?!\.{1,2}\Z)[a-zA-Z0-9._-]{1,249}\Z")  # the names that Kafka takes
@@ -107,21 +106,6 @@ class LogPublisher:
         return [end + before for before in accumulate(map(len, lines[:-1]), initial=0)]
 
 
-@dataclass(frozen=True, kw_only=True)
-class KafkaOptions:
-    """How brokers are met: protocol, SASL login, TLS files, patience."""
-
-    security_protocol: str = "PLAINTEXT"
-    sasl_mechanism: str = "PLAIN"
-    sasl_username: str | None = None
-    sasl_password: str | None = field(default=None, repr=False)
-    ca_file: Path | None = None
-    certificate_file: Path | None = None
-    key_file: Path | None = None
-    client_id: str = "payment-gateway"
-    send_timeout_s: float = 10.0
-
-
 class KafkaPublisher:
     """Publishes with acks=all and idempotence; connects at the first event.
 
@@ -195,8 +179,7 @@ class KafkaPublisher:
                 acks="all",
                 enable_idempotence=True,
                 linger_ms=_LINGER_MS,
-                request_timeout_ms=round(self._options.send_timeout_s * 1000),
-                **_connection_arguments(self._options),
+                **connection_arguments(self._options),
             )
             async with asyncio.timeout(self._options.send_timeout_s):
                 await self._producer.start()
@@ -224,36 +207,11 @@ def publisher_from_url(*, url: str, var_dir: Path, options: KafkaOptions) -> Pub
     """
     if url == "log://":
         return LogPublisher(path=var_dir / "events.jsonl")
-    scheme, _separator, rest = url.partition("://")
-    servers = rest.split(",")
-    if scheme == "kafka" and all(_is_server(server) for server in servers):
-        return KafkaPublisher(bootstrap_servers=servers, options=options)
-    raise ValueError("events go to log:// or to kafka://host:port,host:port")
-
-
-def _is_server(text: str) -> bool:
     try:
-        parts = urlsplit(f"//{text}")
-        return bool(parts.hostname and parts.port) and "@" not in text and parts.netloc == text
+        servers = servers_of_url(url)
     except ValueError:
-        return False
-
-
-def _connection_arguments(options: KafkaOptions) -> Mapping[str, Any]:
-    """Return the arguments of aiokafka; files are read now, so a rotated one is seen."""
-    found: dict[str, Any] = {
-        "client_id": options.client_id,
-        "security_protocol": options.security_protocol,
-    }
-    if options.security_protocol in ("SSL", "SASL_SSL"):
-        found["ssl_context"] = create_ssl_context(
-            cafile=options.ca_file, certfile=options.certificate_file, keyfile=options.key_file
-        )
-    if options.security_protocol.startswith("SASL_"):
-        found["sasl_mechanism"] = options.sasl_mechanism
-        found["sasl_plain_username"] = options.sasl_username
-        found["sasl_plain_password"] = options.sasl_password
-    return found
+        raise ValueError("events go to log:// or to kafka://host:port,host:port") from None
+    return KafkaPublisher(bootstrap_servers=servers, options=options)
 
 
 def _poison(event: Event) -> PublishFailed | None:
