@@ -26,7 +26,7 @@ class TcpProxy:
         self.name = name
         self.port = 0
         self.weather = Weather()
-        self._target_port = target_port
+        self.target_port = target_port
         self._server: asyncio.Server | None = None
         self._links: set[asyncio.StreamWriter] = set()
         self._fair = asyncio.Event()  # set while nothing is swallowed
@@ -68,7 +68,7 @@ class TcpProxy:
         self._links.add(writer)
         try:
             await self._fair.wait()  # a black hole takes a connection and says nothing
-            there, back = await asyncio.open_connection("127.0.0.1", self._target_port)
+            there, back = await asyncio.open_connection("127.0.0.1", self.target_port)
         except OSError:
             self._links.discard(writer)
             writer.transport.abort()

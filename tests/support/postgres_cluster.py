@@ -19,6 +19,7 @@ from tests.support.process_tree import descendants
 
 _NOBODY = 65534  # initdb refuses to run as root
 _START_TIMEOUT_S = 30
+_LOOK_AGAIN_S = 0.02
 _USER = "postgres"
 
 
@@ -34,6 +35,7 @@ class PostgresCluster:
         self._data = folder / "data"
         self._settings = settings
         self._binaries: Path | None = None
+        self._postmaster: subprocess.Popen[bytes] | None = None
         self.port = free_port()
         self.base = URL.create(
             "postgresql", username=_USER, host="127.0.0.1", port=self.port, database="postgres"
@@ -50,27 +52,59 @@ class PostgresCluster:
             _give_away(self._folder, self._data)
             _run(self._binaries / "initdb", "-D", self._data, "-U", _USER, "-A", "trust",
                  "-E", "UTF8", "--locale=C.UTF-8", "--no-sync")  # fmt: skip
-        options = f"-p {self.port} -c listen_addresses=127.0.0.1 -k {self._folder}"
-        for name, value in self._settings.items():
-            options += f" -c {name}={value}"
-        _run(self._binaries / "pg_ctl", "-D", self._data, "-w", "-t", str(_START_TIMEOUT_S),
-             "-l", self._data / "server.log", "-o", options, "start")  # fmt: skip
+        options = {"port": str(self.port), "listen_addresses": "127.0.0.1"}
+        options |= {"unix_socket_directories": str(self._folder)} | dict(self._settings)
+        # A child of our own, so that a killed one is reaped: PostgreSQL takes a dead process
+        # that nobody has reaped for one that runs, and refuses to start again.
+        with (self._data / "server.log").open("ab") as log:
+            self._postmaster = subprocess.Popen(
+                [
+                    *(str(self._binaries / "postgres"), "-D", str(self._data)),
+                    *(
+                        part
+                        for name, value in options.items()
+                        for part in ("-c", f"{name}={value}")
+                    ),
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,  # Ctrl-C is for us: we stop it in order
+                **_surroundings(),
+            )
+        self._wait_until_ready()
+
+    def _wait_until_ready(self) -> None:
+        assert self._postmaster is not None
+        ends_at = time.monotonic() + _START_TIMEOUT_S
+        while time.monotonic() < ends_at:
+            if self._postmaster.poll() is not None:
+                break
+            with contextlib.suppress(PostgresNotRunnable):
+                self.run("pg_isready", "-t", "1")
+                return
+            time.sleep(_LOOK_AGAIN_S)
+        last = (self._data / "server.log").read_text(errors="replace").strip().splitlines()
+        raise PostgresNotRunnable(f"PostgreSQL: does not start: {(last or [''])[-1]}")
 
     @property
     def pid(self) -> int:
         """The process id of the postmaster."""
-        return int((self._data / "postmaster.pid").read_text().split()[0])
+        assert self._postmaster is not None
+        return self._postmaster.pid
 
     def kill(self) -> None:
-        """Kill the postmaster (-9) and wait until its children have noticed and are gone."""
-        postmaster = self.pid
-        family = [postmaster, *descendants(pid=postmaster)]
-        for pid in family:  # children first would be a crash that the postmaster repairs
+        """Kill the postmaster and all its children (-9), and wait until they are gone."""
+        assert self._postmaster is not None
+        family = descendants(pid=self.pid)
+        self._postmaster.kill()  # the first: a child's crash alone would be repaired by it
+        for pid in family:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+        self._postmaster.wait()
         ends_at = time.monotonic() + _START_TIMEOUT_S
         while any(_is_alive(pid) for pid in family) and time.monotonic() < ends_at:
-            time.sleep(0.01)
+            time.sleep(_LOOK_AGAIN_S)
 
     def freeze(self) -> None:
         """Stop every process of the server where it stands."""
@@ -86,16 +120,23 @@ class PostgresCluster:
 
     def restart(self) -> None:
         """Restart as an operator does: connections are ended, nothing is lost."""
-        assert self._binaries is not None
-        _run(self._binaries / "pg_ctl", "-D", self._data, "-m", "fast", "-w", "stop")
+        self._end(signal.SIGINT)
         self.start()
 
     def stop(self) -> None:
-        """Stop the server if it runs; the folder stays."""
-        if self._binaries is not None and (self._data / "postmaster.pid").exists():
-            with contextlib.suppress(PostgresNotRunnable):
-                # pg_ctl reads the process id from the data folder: it can only meet our own.
-                _run(self._binaries / "pg_ctl", "-D", self._data, "-m", "immediate", "-w", "stop")
+        """Stop the server at once if it runs; the folder stays."""
+        self._end(signal.SIGQUIT)
+
+    def _end(self, number: signal.Signals) -> None:
+        """Send what PostgreSQL calls fast (SIGINT) or immediate (SIGQUIT) shutdown, and wait."""
+        if self._postmaster is None or self._postmaster.poll() is not None:
+            return
+        self.thaw()
+        self._postmaster.send_signal(number)
+        try:
+            self._postmaster.wait(timeout=_START_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            self.kill()
 
     def run(self, program: str, *arguments: str | Path) -> None:
         """Run one of PostgreSQL's programs, such as `pg_dump`, against this server.
@@ -163,10 +204,6 @@ def _reaches(program: Path) -> bool:
 
 def _run(*command: str | Path) -> None:
     """Run one of PostgreSQL's programs, as another user where we are root."""
-    identity: dict[str, Any] = {}
-    if os.geteuid() == 0:
-        identity = {"user": _NOBODY, "group": _NOBODY, "extra_groups": []}
-    # A file, not a pipe: the server inherits it from pg_ctl and a pipe would never end.
     with tempfile.TemporaryFile() as output:
         try:
             done = subprocess.run(
@@ -174,11 +211,9 @@ def _run(*command: str | Path) -> None:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                cwd="/",
-                env={"PATH": os.defpath, "LC_ALL": "C.UTF-8"},
                 timeout=_START_TIMEOUT_S + 10,
                 check=False,
-                **identity,
+                **_surroundings(),
             )
         except (OSError, subprocess.TimeoutExpired) as problem:
             raise PostgresNotRunnable(f"PostgreSQL: {command[0]}: {problem}") from None
@@ -186,6 +221,14 @@ def _run(*command: str | Path) -> None:
             output.seek(0)
             last = (output.read().decode(errors="replace").strip().splitlines() or [""])[-1]
             raise PostgresNotRunnable(f"PostgreSQL: {command[0]}: {last}")
+
+
+def _surroundings() -> dict[str, Any]:
+    """Return how PostgreSQL's programs are started: as another user where we are root."""
+    found: dict[str, Any] = {"cwd": "/", "env": {"PATH": os.defpath, "LC_ALL": "C.UTF-8"}}
+    if os.geteuid() == 0:
+        found |= {"user": _NOBODY, "group": _NOBODY, "extra_groups": []}
+    return found
 
 
 def _give_away(*paths: Path) -> None:
