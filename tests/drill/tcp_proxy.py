@@ -63,6 +63,7 @@ class TcpProxy:
             self._server.close()
         self._fair.set()
         self.cut()
+        await asyncio.sleep(0)  # an aborted transport lets go a turn of the loop later
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._links.add(writer)
@@ -74,14 +75,17 @@ class TcpProxy:
             writer.transport.abort()
             return
         self._links.add(back)
+        ways = [
+            asyncio.create_task(self._carry(reader, back, is_answer=False)),
+            asyncio.create_task(self._carry(there, writer, is_answer=True)),
+        ]
         try:
-            await asyncio.gather(
-                self._carry(reader, back, is_answer=False),
-                self._carry(there, writer, is_answer=True),
-            )
-        except (OSError, asyncio.IncompleteReadError):
+            await asyncio.gather(*ways)
+        except OSError:
             pass
         finally:
+            for way in ways:
+                way.cancel()
             for one in (writer, back):
                 self._links.discard(one)
                 one.transport.abort()
