@@ -50,6 +50,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--pause", type=float, default=1.0, help="mean seconds between two faults")
     parser.add_argument("--bill-workers", type=int, default=8)
     parser.add_argument("--khqr-workers", type=int, default=5)
+    parser.add_argument("--points", default="", help="kill at these points alone, by commas")
     parser.add_argument("--report", type=Path, default=None, help="write the figures as JSON")
     parser.add_argument("--keep", action="store_true", help="keep the folder, with all logs")
     return parser.parse_args()
@@ -67,6 +68,7 @@ async def _drill(arguments: argparse.Namespace, seed: int, folder: Path) -> int:
             kafka_kills=arguments.kafka_kills,
             ends_at_s=began_s + arguments.seconds,
             pause_s=arguments.pause,
+            points=tuple(filter(None, arguments.points.split(","))),
         )
         desk, drained_s = await _pay_through(world, chaos, ledger, arguments, seed)
         books = await read_books(dsn=world.database_dsn)

@@ -53,6 +53,7 @@ class Chaos:
     kafka_kills: int
     ends_at_s: float
     pause_s: float = 1.0  # the mean between two faults
+    points: tuple[str, ...] = ()  # kill at these alone, and do no other harm
     done: Counter[str] = field(default_factory=Counter)
     failed: list[str] = field(default_factory=list)  # what the drill itself could not do
     recoveries_s: dict[str, list[float]] = field(default_factory=dict)
@@ -72,7 +73,8 @@ class Chaos:
         while self.killed < self.kills and time.monotonic() < self.ends_at_s:
             await asyncio.sleep(self.rng.expovariate(1 / self.pause_s))
             kinds, weights = list(_WEIGHTS), list(_WEIGHTS.values())
-            self._start(each.pop() if each else self.rng.choices(kinds, weights=weights)[0])
+            kind = each.pop() if each else self.rng.choices(kinds, weights=weights)[0]
+            self._start("point" if self.points else kind)
         if self._running:
             await asyncio.wait(set(self._running))
         for link in self.world.links.values():
@@ -111,7 +113,7 @@ class Chaos:
             "kill": (self._kill, program),
             "freeze": (self._freeze, program),
             "terminate": (self._terminate, program),
-            "point": (self._die_at, self.rng.choice(POINTS)),
+            "point": (self._die_at, self.rng.choice(self.points or POINTS)),
             "cut": (self._cut, link),
             "cut_answer": (self._cut_answer, link),
             "delay": (self._delay, link),
