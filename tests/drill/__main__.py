@@ -27,6 +27,7 @@ from tests.drill.kafka_log import read_all
 from tests.drill.ledger import Ledger
 from tests.drill.report import figures, printed
 from tests.drill.sandbox_desk import SandboxDesk
+from tests.drill.scenarios import SCENARIOS
 from tests.drill.sender import Sender
 from tests.drill.witness import Witness
 from tests.drill.world import World, start_world
@@ -51,6 +52,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--bill-workers", type=int, default=8)
     parser.add_argument("--khqr-workers", type=int, default=5)
     parser.add_argument("--points", default="", help="kill at these points alone, by commas")
+    parser.add_argument("--scenario", choices=sorted(SCENARIOS), default=None)
     parser.add_argument("--report", type=Path, default=None, help="write the figures as JSON")
     parser.add_argument("--keep", action="store_true", help="keep the folder, with all logs")
     return parser.parse_args()
@@ -95,6 +97,16 @@ async def _drill(arguments: argparse.Namespace, seed: int, folder: Path) -> int:
     if arguments.report is not None:
         arguments.report.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
     return 1 if ledger.violations else 0
+
+
+async def _scenario(arguments: argparse.Namespace, seed: int, folder: Path) -> int:
+    world = await start_world(folder=folder)
+    try:
+        outcome = await SCENARIOS[arguments.scenario](world, random.Random(seed))
+    finally:
+        await world.stop()
+    print(printed(found=outcome.figures, violations=outcome.broken), flush=True)
+    return 1 if outcome.broken else 0
 
 
 async def _pay_through(
@@ -160,7 +172,8 @@ def main() -> int:
     folder.chmod(0o755)  # PostgreSQL runs as another user where we are root
     code = 1
     try:
-        code = asyncio.run(_drill(arguments, seed, folder / "world"))
+        run = _scenario if arguments.scenario else _drill
+        code = asyncio.run(run(arguments, seed, folder / "world"))
     except (KafkaNotRunnable, PostgresNotRunnable) as reason:
         print(f"no drill: {reason}", flush=True)
         code = _NOT_RUNNABLE

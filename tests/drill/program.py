@@ -66,6 +66,11 @@ class Program:
         """Whether it was well when it was last asked."""
         return self._healthy.is_set()
 
+    @property
+    def pid(self) -> int:
+        """The id of its process, the present one."""
+        return self._process.pid if self._process is not None else 0
+
     def send(self, number: signal.Signals) -> bool:
         """Send it a signal and return whether it was there to get it."""
         if self._process is None or self._process.returncode is not None:
