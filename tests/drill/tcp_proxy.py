@@ -16,7 +16,7 @@ class Weather:
 
     delay_s: float = 0.0  # every chunk waits this long, either way
     swallows: bool = False  # bytes are taken and go nowhere: a black hole
-    cut_after_bytes: int | None = None  # of what the server answers, then both ends are reset
+    cut_after_bytes: int | None = None  # of answers, then one connection is reset
 
 
 class TcpProxy:
@@ -98,15 +98,21 @@ class TcpProxy:
                 await asyncio.sleep(self.weather.delay_s)
             if self.weather.swallows:
                 continue
-            left = self.weather.cut_after_bytes
-            if is_answer and left is not None:
-                chunk, self.weather.cut_after_bytes = chunk[:left], max(0, left - len(chunk))
-                if not chunk or self.weather.cut_after_bytes == 0:
-                    writer.write(chunk)
-                    with contextlib.suppress(OSError):
-                        await writer.drain()
-                    raise ConnectionResetError
+            if is_answer and await self._is_cut(chunk, writer):
+                raise ConnectionResetError
             writer.write(chunk)
             await writer.drain()
         if writer.can_write_eof():
             writer.write_eof()
+
+    async def _is_cut(self, chunk: bytes, writer: asyncio.StreamWriter) -> bool:
+        """Count the bytes of an answer; write what is still allowed of the one to be cut."""
+        left = self.weather.cut_after_bytes
+        if left is None or len(chunk) < left:
+            self.weather.cut_after_bytes = None if left is None else left - len(chunk)
+            return False
+        self.weather.cut_after_bytes = None  # one connection, not all that follow
+        writer.write(chunk[:left])
+        with contextlib.suppress(OSError):
+            await writer.drain()
+        return True
