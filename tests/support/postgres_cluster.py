@@ -42,12 +42,13 @@ class PostgresCluster:
         )
 
     def start(self) -> None:
-        """Make the cluster at the first call; start its server and wait until it answers.
+        """Make the cluster if its folder holds none; start its server and wait until it answers.
 
         :raises PostgresNotRunnable: its binaries are missing or do not run here.
         """
         if self._binaries is None:
             self._binaries = _runnable_binaries(folder=self._folder)
+        if not self._data.exists():
             self._data.mkdir()
             _give_away(self._folder, self._data)
             _run(self._binaries / "initdb", "-D", self._data, "-U", _USER, "-A", "trust",
