@@ -169,10 +169,10 @@ MUTANTS = (
         name="replay of a non-final answer",
         edits=(
             Edit(
-                file="gateway_svc/khqr_law.py",
+                file="gateway_svc/khqr_booking.py",
                 old="    if isinstance(answer, Acknowledged):\n"
                 "        return answer.status != Status.PENDING\n"
-                "    return answer is not None and answer.reason == MISMATCHED\n",
+                "    return answer is not None and answer.reason == _MISMATCHED\n",
                 new="    return answer is not None\n",
             ),
         ),
