@@ -3,7 +3,10 @@
 It publishes first and marks afterwards: a crash between the two publishes the same bytes
 again. It never gives up: trouble is tried again after growing pauses, without an end; an
 event that no publisher will ever take is parked, which holds its key back until a person
-has looked. No transaction is open while publishing. One relay runs per outbox.
+has looked. No transaction is open while publishing. Of several replicas one leads: it reads
+and marks over the connection that makes it the leader, so that one which lost its leadership
+while it published marks nothing. Its successor publishes those events once more, from the
+first unmarked one of each key, so the first deliveries of a key stay in order.
 """
 
 import asyncio
@@ -17,6 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from chassis import outbox
 from chassis.crash_points import Reached, no_crash
 from chassis.database import Database, DatabaseUnavailable
+from chassis.leadership import Alone, Leadership
 from chassis.outbox import OutboxRow, Published
 from chassis.publisher import Delivery, Outcome, Publisher, PublishFailed
 
@@ -24,6 +28,14 @@ _log = structlog.get_logger()
 
 _LONGEST_ROUND_PAUSE_S = 5.0  # new keys are tried this soon although others fail
 _PAUSES_DOUBLE_UP_TO = 16  # times; keeps 2**n small
+
+Heard = Callable[[str, str], None]  # of a topic: published, failed, parked
+
+PUBLISHED, FAILED, PARKED = "published", "failed", "parked"
+
+
+def unheard(_topic: str, _outcome: str) -> None:
+    """Count nothing."""
 
 
 class Relay:
@@ -42,8 +54,12 @@ class Relay:
         first_pause_s: float = 1.0,
         longest_pause_s: float = 60.0,
         reached: Reached = no_crash,
+        leadership: Leadership | None = None,
+        heard: Heard = unheard,
     ) -> None:
-        self._database = database
+        """Wire the loop; without `leadership` it is the only one of this outbox."""
+        self._leadership = leadership or Alone(database=database)
+        self._heard = heard
         self._table = table
         self._publisher = publisher
         self._clock = clock
@@ -57,15 +73,26 @@ class Relay:
         self._fruitless_rounds = 0
 
     def nudge(self) -> None:
-        """Tell the loop that rows were committed, so that it need not wait to find out."""
-        self._nudged.set()
+        """Tell the loop that rows were committed, so that it need not wait to find out.
+
+        A follower has nothing to do with them.
+        """
+        if self._leadership.tenure is not None:
+            self._nudged.set()
 
     async def run_once(self) -> int:
         """Publish what may be published now, up to one list, and return how many events went.
 
+        A follower does nothing and returns 0.
+
         :raises DatabaseUnavailable: what was published but not marked is published again.
+        :raises LeadershipLost: the same, and another does it.
         """
-        async with self._database.reading() as connection:
+        tenure = self._leadership.tenure
+        if tenure is None:
+            self._fruitless_rounds = 0
+            return 0
+        async with tenure.reading() as connection:
             rows = await outbox.claim(
                 connection=connection, table=self._table, limit=self._most, now=self._clock()
             )
@@ -75,8 +102,9 @@ class Relay:
         self._reached("relay.before_publish")
         outcomes = await self._outcomes(rows)
         self._reached("relay.after_acknowledgement")
-        async with self._database.transaction(name="relay_mark") as connection:
+        async with tenure.transaction(name="relay_mark") as connection:
             published = await self._mark(connection, rows, outcomes)
+        self._count(rows, outcomes)
         parked = any(isinstance(one, PublishFailed) and one.poison for one in outcomes)
         self._fruitless_rounds = 0 if published or parked else self._fruitless_rounds + 1
         return published
@@ -138,7 +166,9 @@ class Relay:
             )
             return
         pause_s = self._pause_s(failures=row.attempts + 1, longest_s=self._longest_pause_s)
-        _log.warning("outbox_row_waits", attempts=row.attempts + 1, pause_s=pause_s, **facts)
+        # What waits for a person (a topic to make, a right to give) is louder than a broker away.
+        log = _log.error if failure.alert else _log.warning
+        log("outbox_row_waits", attempts=row.attempts + 1, pause_s=pause_s, **facts)
         await outbox.mark_failed(
             connection=connection,
             table=self._table,
@@ -146,6 +176,13 @@ class Relay:
             next_attempt_at=now + timedelta(seconds=pause_s),
             error=failure.error,
         )
+
+    def _count(self, rows: Sequence[OutboxRow], outcomes: Sequence[Outcome]) -> None:
+        for row, outcome in zip(rows, outcomes, strict=True):
+            if isinstance(outcome, Delivery):
+                self._heard(row.event.topic, PUBLISHED)
+            elif outcome.tried:
+                self._heard(row.event.topic, PARKED if outcome.poison else FAILED)
 
     def _round_pause_s(self) -> float:
         longest_s = min(_LONGEST_ROUND_PAUSE_S, self._longest_pause_s)
