@@ -47,6 +47,7 @@ class KafkaPublisher:
         self._options = options
         self._producer: AIOKafkaProducer | None = None
         self._starting: asyncio.Task[None] | None = None
+        self._closed = False
 
     async def publish(self, events: Sequence[Event]) -> Sequence[Outcome]:
         """Return one outcome per event, in order."""
@@ -69,7 +70,8 @@ class KafkaPublisher:
         return outcomes
 
     async def close(self) -> None:
-        """Close the connections."""
+        """Close the connections; a connecting that is under way ends with its server."""
+        self._closed = True
         starting = self._starting
         if starting is not None:
             await asyncio.wait({starting}, timeout=_CLOSE_TIMEOUT_S)
@@ -178,22 +180,33 @@ class KafkaPublisher:
         return self._producer
 
     async def _start(self) -> None:
-        producer = AIOKafkaProducer(
-            bootstrap_servers=self._bootstrap_servers,
-            acks="all",
-            enable_idempotence=True,
-            linger_ms=_LINGER_MS,
-            **connection_arguments(self._options),
-        )
+        """Connect by the first server that answers, one after the other."""
+        problem: Exception = KafkaConnectionError("closed")
         try:
-            # aiokafka asks for a producer id without an end, of brokers that may be gone.
-            async with asyncio.timeout(self._options.send_timeout_s * _STARTS_LAST):
-                await producer.start()
-        except BaseException:
-            await _end(producer)
-            raise
-        else:
-            self._producer = producer
+            for server in self._bootstrap_servers:
+                if self._closed:
+                    break
+                producer = AIOKafkaProducer(
+                    bootstrap_servers=server,
+                    acks="all",
+                    enable_idempotence=True,
+                    linger_ms=_LINGER_MS,
+                    **connection_arguments(self._options),
+                )
+                try:
+                    # aiokafka asks for a producer id without an end, of brokers that may be gone.
+                    async with asyncio.timeout(self._options.send_timeout_s * _STARTS_LAST):
+                        await producer.start()
+                except (KafkaError, OSError) as found:
+                    problem = found
+                    await _end(producer)
+                except BaseException:
+                    await _end(producer)
+                    raise
+                else:
+                    self._producer = producer
+                    return
+            raise problem
         finally:
             self._starting = None
 
