@@ -207,6 +207,9 @@ class AdvisoryLeadership:
             connection = await self._database.hold(
                 session={
                     "application_name": "leadership",
+                    # The set of keys that wait is kept whole in memory (see `outbox.claim`):
+                    # with PostgreSQL's 4 MB it is for 100,000 keys at most, then it crawls.
+                    "work_mem": "64MB",
                     "idle_session_timeout": limit_ms,
                     # A leader that is frozen between two statements of a transaction.
                     "idle_in_transaction_session_timeout": limit_ms,

@@ -17,21 +17,22 @@ import structlog
 from sqlalchemy import Table
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from chassis import outbox
+from chassis import outbox, replays
 from chassis.crash_points import Reached, no_crash
 from chassis.database import Database, DatabaseUnavailable
-from chassis.leadership import Alone, Leadership
-from chassis.outbox import OutboxRow, Published
-from chassis.publisher import Delivery, Outcome, Publisher, PublishFailed
+from chassis.delivery import Delivery, Outcome, Publisher, PublishFailed
+from chassis.leadership import Alone, Leadership, Tenure
+from chassis.outbox import Event, OutboxRow, Published
+from chassis.replays import Replay, Tables
 
 _log = structlog.get_logger()
 
 _LONGEST_ROUND_PAUSE_S = 5.0  # new keys are tried this soon although others fail
 _PAUSES_DOUBLE_UP_TO = 16  # times; keeps 2**n small
 
-Heard = Callable[[str, str], None]  # of a topic: published, failed, parked
+Heard = Callable[[str, str], None]  # of a topic: one of those below
 
-PUBLISHED, FAILED, PARKED = "published", "failed", "parked"
+PUBLISHED, FAILED, PARKED, REPLAYED = "published", "failed", "parked", "replayed"
 
 
 def unheard(_topic: str, _outcome: str) -> None:
@@ -56,8 +57,10 @@ class Relay:
         reached: Reached = no_crash,
         leadership: Leadership | None = None,
         heard: Heard = unheard,
+        replays: Tables | None = None,
     ) -> None:
         """Wire the loop; without `leadership` it is the only one of this outbox."""
+        self._replays = replays
         self._leadership = leadership or Alone(database=database)
         self._heard = heard
         self._table = table
@@ -97,17 +100,53 @@ class Relay:
                 connection=connection, table=self._table, limit=self._most, now=self._clock()
             )
         if not rows:
-            self._fruitless_rounds = 0
-            return 0
+            return await self._replay(tenure)
         self._reached("relay.before_publish")
-        outcomes = await self._outcomes(rows)
+        outcomes = await self._outcomes([row.event for row in rows])
         self._reached("relay.after_acknowledgement")
         async with tenure.transaction(name="relay_mark") as connection:
             published = await self._mark(connection, rows, outcomes)
         self._count(rows, outcomes)
-        parked = any(isinstance(one, PublishFailed) and one.poison for one in outcomes)
+        parked = any(_is_poison(one) for one in outcomes)
         self._fruitless_rounds = 0 if published or parked else self._fruitless_rounds + 1
         return published
+
+    async def _replay(self, tenure: Tenure) -> int:
+        """Deliver once more what was asked for, up to one list; what failed comes first again."""
+        found: Sequence[Replay] = ()
+        if self._replays is not None:
+            async with tenure.reading() as connection:
+                found = await replays.claim(
+                    connection=connection, tables=self._replays, limit=self._most
+                )
+        if self._replays is None or not found:
+            self._fruitless_rounds = 0
+            return 0
+        outcomes = await self._outcomes([one.event for one in found])
+        now = self._clock()
+        async with tenure.transaction(name="relay_mark_replays") as connection:
+            for one, outcome in zip(found, outcomes, strict=True):
+                if isinstance(outcome, Delivery):
+                    place = Published(
+                        id=one.outbox_id, partition=outcome.partition, offset=outcome.offset
+                    )
+                    await replays.mark_delivered(
+                        connection=connection, tables=self._replays, replay=one, place=place, at=now
+                    )
+                elif outcome.poison:
+                    await replays.mark_refused(
+                        connection=connection, tables=self._replays, replay=one, error=outcome.error
+                    )
+        delivered = [one for one in outcomes if isinstance(one, Delivery)]
+        for one, outcome in zip(found, outcomes, strict=True):
+            if isinstance(outcome, Delivery):
+                self._heard(one.event.topic, REPLAYED)
+            elif outcome.tried:
+                facts = {"event_id": one.event.event_id, "topic": one.event.topic}
+                _log.error("replay_waits", refused=outcome.poison, error=outcome.error, **facts)
+        went_on = delivered or any(_is_poison(one) for one in outcomes)
+        self._fruitless_rounds = 0 if went_on else self._fruitless_rounds + 1
+        return len(delivered)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Publish until `stop` is set; the list under way is finished and marked."""
@@ -129,12 +168,12 @@ class Relay:
         _log.warning("relay_round_failed", cause=cause, exc_info=exc_info)
         return 0
 
-    async def _outcomes(self, rows: Sequence[OutboxRow]) -> Sequence[Outcome]:
+    async def _outcomes(self, events: Sequence[Event]) -> Sequence[Outcome]:
         try:
-            return await self._publisher.publish([row.event for row in rows])
+            return await self._publisher.publish(events)
         except Exception as problem:  # noqa: BLE001 - a broken publisher is trouble, not the end
             _log.exception("publisher_broke")
-            return [PublishFailed(error=type(problem).__name__)] * len(rows)
+            return [PublishFailed(error=type(problem).__name__)] * len(events)
 
     async def _mark(
         self, connection: AsyncConnection, rows: Sequence[OutboxRow], outcomes: Sequence[Outcome]
@@ -203,3 +242,7 @@ class Relay:
         finally:
             for wait in waits:
                 wait.cancel()
+
+
+def _is_poison(outcome: Outcome) -> bool:
+    return isinstance(outcome, PublishFailed) and outcome.poison
