@@ -23,11 +23,13 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from chassis.auth import Authenticator, Caller, TokenRefused, bearer_token
+from chassis.channel import RenewedChannel
 from chassis.descriptors import extension_of
 from chassis.errors import BadRequest, Reasons, ServiceError, to_abort
 from chassis.rules import Rules
 from chassis.settings import Address
-from chassis.telemetry import request_id_of_call
+from chassis.telemetry import request_id_of_call, request_id_or
+from chassis.tls import TlsFiles, grpc_server_credentials, watched_material
 
 _METHOD_OPTION = "payments.rest.v1.method_rule"
 _ANSWER_MARGIN_S = 0.05  # what is left of a deadline for the answer to travel
@@ -140,7 +142,9 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         metadata: Mapping[str, Any],
         policy: _Policy,
     ) -> Message:
-        request_id = str(metadata.get("x-request-id") or uuid.uuid4())
+        request_id = request_id_or(
+            given=str(metadata.get("x-request-id", "")), made=str(uuid.uuid4())
+        )
         request_id_of_call.set(request_id)
         caller = self._allowed_caller(metadata, policy)
         violations = self._rules.check(message=request)
@@ -206,8 +210,10 @@ class Server:
         interceptor: CallInterceptor,
         services: Iterable[ServiceDescriptor],
         with_reflection: bool,
+        tls: TlsFiles | None = None,
     ) -> None:
         self._listen = self.address = listen
+        self._tls = tls
         self.interceptor = interceptor
         self._names = ("", *(service.full_name for service in services))
         self._health = health.aio.HealthServicer()
@@ -222,9 +228,15 @@ class Server:
         """Listen, not yet serving by health's word, and return the real address.
 
         :raises OSError: the address is taken or cannot be bound.
+        :raises SettingError: the certificate's files cannot be used.
         """
         try:
-            port = self.grpc_server.add_insecure_port(str(self._listen))
+            if self._tls is None:
+                port = self.grpc_server.add_insecure_port(str(self._listen))
+            else:
+                port = self.grpc_server.add_secure_port(
+                    str(self._listen), grpc_server_credentials(files=self._tls)
+                )
         except RuntimeError as problem:
             raise OSError(f"cannot listen on {self._listen}") from problem
         await self.set_serving(serving=False)
@@ -244,11 +256,16 @@ class Server:
         await self.grpc_server.stop(grace_s)
 
 
-def open_channel(*, target: str) -> grpc.aio.Channel:
+def open_channel(
+    *, target: str, tls: TlsFiles | None = None, server_name: str = ""
+) -> grpc.aio.Channel:
     """Return a channel to `target` that follows the health of every address behind it.
 
+    With `tls` its certificate must speak for the target's host, or for `server_name`.
     Deadlines travel with each call (`timeout=`), never in the service configuration,
     which grpc-python fires early. `pick_first` would ignore health, hence round_robin.
+
+    :raises SettingError: the files of `tls` cannot be used.
     """
     config = json.dumps(
         {
@@ -256,8 +273,18 @@ def open_channel(*, target: str) -> grpc.aio.Channel:
             "healthCheckConfig": {"serviceName": ""},
         }
     )
-    return grpc.aio.insecure_channel(
-        target, options=(*_CHANNEL_OPTIONS, ("grpc.service_config", config))
+    options: list[tuple[str, Any]] = [*_CHANNEL_OPTIONS, ("grpc.service_config", config)]
+    if tls is None:
+        return grpc.aio.insecure_channel(target, options=options)
+    if server_name:
+        options.append(("grpc.ssl_target_name_override", server_name))
+    return RenewedChannel(
+        watched=watched_material(files=tls),
+        open_with=lambda material: grpc.aio.secure_channel(
+            target,
+            grpc.ssl_channel_credentials(material.ca, material.key, material.certificate),
+            options=options,
+        ),
     )
 
 

@@ -1,11 +1,13 @@
-"""Secrets by reference: a file of settings says where a secret is, never what it is."""
+"""Secrets by reference: a file of settings says where a secret is, or holds it sealed."""
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from chassis.settings import SettingError
+from chassis.redaction import known_secrets
+from chassis.sealed import is_sealed
+from chassis.settings import SettingError, Variables
 
 _MOST_BYTES = 1 << 16  # a larger file is no secret
 
@@ -17,36 +19,58 @@ class SecretReference:
     name: str
     file: Path | None
     value: str = field(default="", repr=False)  # of the variable, which cannot change
+    refers: bool = True  # to a variable or a file; False where the value stood in place, sealed
 
     def read(self) -> str:
         """Return the secret as it is now, so that a replaced file is a replaced secret.
 
-        :raises SettingError: the file cannot be read, or holds nothing.
+        :raises SettingError: the file cannot be read, holds nothing, or what is sealed: for
+            which name would not be plain.
         """
         value = self.value if self.file is None else _text_of(self.name, self.file)
         if not value:
             raise SettingError(f"{self.name}: the secret it names is empty")
+        if self.refers and is_sealed(value):
+            raise SettingError(f"{self.name}: what it names is sealed; write that in its place")
+        known_secrets.remember(value=value)
         return value
 
 
 def secret_reference(
-    *, name: str, text: object, folder: Path, environ: Mapping[str, str]
+    *,
+    inside: str,
+    name: str,
+    text: object,
+    folder: Path,
+    environ: Mapping[str, str],
+    variables: Variables,
 ) -> SecretReference:
-    """Return what `text` refers to: `env:NAME`, or `file:PATH` from `folder` on.
+    """Return what `text` refers to: `env:NAME`, `file:PATH` from `folder` on, or `enc:v1:...`.
 
-    :raises SettingError: it is the secret itself, or no reference we know; `text` is not
-        repeated, as it may be the secret.
+    `name` is the setting's in the file `inside`, such as AMK.signing.key in BANKS_FILE; a
+    sealed value opens for that name alone, with the keys that `variables` name.
+
+    :raises SettingError: it is the secret itself, no reference we know, or does not open; `text`
+        is not repeated, as it may be the secret.
     """
+    complaint = f"{inside}: {name}"
     kind, separator, where = text.partition(":") if isinstance(text, str) else ("", "", "")
     if separator and where:
         match kind:
             case "env":
-                return SecretReference(name=name, file=None, value=environ.get(where, ""))
+                return SecretReference(name=complaint, file=None, value=environ.get(where, ""))
             case "file":
-                return SecretReference(name=name, file=folder / where)
+                return SecretReference(name=complaint, file=folder / where)
             case "enc":
-                raise SettingError(f"{name}: enc: is not supported yet; use env:NAME or file:PATH")
-    raise SettingError(f"{name}: must be env:NAME or file:PATH, not the secret itself")
+                try:
+                    value = variables.unsealed(name=name, sealed=str(text))
+                except SettingError as problem:
+                    told = str(problem).removeprefix(f"{name}: ")
+                    raise SettingError(f"{complaint}: {told}") from None
+                return SecretReference(name=complaint, file=None, value=value, refers=False)
+    raise SettingError(
+        f"{complaint}: must be env:NAME, file:PATH or enc:v1:..., not the secret itself"
+    )
 
 
 def refuse_disclosed(*, texts: Iterable[tuple[str, str]], digests: frozenset[str]) -> None:

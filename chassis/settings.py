@@ -1,15 +1,20 @@
 """The environment, and the files it names, read once into values that do not change.
 
 What a variable means is its service's business; here is only how one is written:
-`NAME`, or `NAME_FILE` for a file that holds the value.
+`NAME`, or `NAME_FILE` for a file that holds the value, in either of them as it is or sealed
+(`enc:v1:...`, `chassis.sealed`). A complaint names the variable and never
+repeats its value: it may be the secret of the variable beside it.
 """
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from chassis.redaction import is_secret_name, known_secrets
+from chassis.sealed import SealBroken, is_sealed, read_key_file, unseal
 
 _PORT_LIMIT = 65536
 
@@ -35,6 +40,7 @@ class Variables:
 
     def __init__(self, *, environ: Mapping[str, str]) -> None:
         self._environ = environ
+        self._unsealed: dict[str, str] = {}
 
     def text(self, name: str, *, default: str | None = None) -> str:
         """Return the value of `name`, or what the file in `{name}_FILE` holds.
@@ -55,13 +61,39 @@ class Variables:
             if default is None:
                 raise SettingError(f"{name}: is required")
             return default
+        if is_sealed(value):
+            value = self._unsealed[name] = self.unsealed(name=name, sealed=value)
+        elif is_secret_name(name):
+            known_secrets.remember(value=value)
         return value
+
+    def unsealed(self, *, name: str, sealed: str) -> str:
+        """Return what an `enc:v1:` text holds for the setting `name`.
+
+        :raises SettingError: it does not open, or `CONFIG_KEY_FILE` cannot be used.
+        """
+        path = self.path("CONFIG_KEY_FILE")
+        production = self._environ.get("ENVIRONMENT") == "production"
+        try:
+            keys = read_key_file(path=path, must_be_private=production)
+        except SealBroken as problem:
+            raise SettingError(f"CONFIG_KEY_FILE: {problem}") from None
+        try:
+            value = unseal(sealed=sealed, name=name, keys=keys)
+        except SealBroken as problem:
+            raise SettingError(f"{name}: {problem}") from None
+        known_secrets.remember(value=value)
+        return value
+
+    def unsealed_texts(self) -> Iterable[tuple[str, str]]:
+        """Walk what variables held sealed, as (name, text)."""
+        return list(self._unsealed.items())
 
     def choice(self, name: str, *, choices: tuple[str, ...], default: str) -> str:
         """Return the value of `name`, one of `choices`."""
         value = self.text(name, default=default)
         if value not in choices:
-            raise SettingError(f"{name}: must be one of {', '.join(choices)}, is {value!r}")
+            raise SettingError(f"{name}: must be one of {', '.join(choices)}")
         return value
 
     def integer(self, name: str, *, default: int, least: int, most: int) -> int:
@@ -90,9 +122,14 @@ class Variables:
         """
         value = self.text(name, default=default)
         try:
-            scheme = urlsplit(value).scheme
+            parts = urlsplit(value)
         except ValueError:
-            scheme = ""
+            parts = urlsplit("")
+        given = [one for key, one in parse_qsl(parts.query) if is_secret_name(key)]
+        for secret in (parts.password or "", *given):
+            known_secrets.remember(value=secret)
+            known_secrets.remember(value=unquote(secret))
+        scheme = parts.scheme
         if scheme not in schemes:
             raise SettingError(f"{name}: must be a URL that starts with {' or '.join(schemes)}")
         return value
@@ -133,7 +170,7 @@ def own_variables() -> Variables:
 def _address(name: str, text: str) -> Address:
     host, separator, port = text.rpartition(":")
     if not separator or not host or not re.fullmatch(r"[0-9]{1,5}", port):
-        raise SettingError(f"{name}: must be host:port, is {text!r}")
+        raise SettingError(f"{name}: must be host:port")
     if int(port) >= _PORT_LIMIT:
-        raise SettingError(f"{name}: port must be below {_PORT_LIMIT}, is {port}")
+        raise SettingError(f"{name}: port must be below {_PORT_LIMIT}")
     return Address(host=host.strip("[]"), port=int(port))

@@ -39,12 +39,14 @@ from gateway_svc.verification import (
     Finding,
     KhqrAnswer,
     KhqrNotice,
+    Status,
     Verification,
 )
 
 _RECORDING_S = 0.7  # asking ends this long before the deadline, so that recording fits
 _LEASE = timedelta(seconds=6)  # longer than any question may take
 _FIRST_PAUSE = timedelta(seconds=5)  # the completer's, if the process dies while it asks
+_STATUSES = frozenset(Status)
 _LOOK_AGAIN_S = 0.1  # while another process asks
 
 _log = structlog.get_logger()
@@ -174,7 +176,8 @@ class KhqrConfirmation:
                     "khqr_notice_held",
                     bank=notice.bank_code,
                     bill_id=notice.bill_id,
-                    status=notice.status,
+                    # Another one is a stranger's text; the row has it.
+                    status=notice.status if notice.status in _STATUSES else "unknown",
                     notice_request_id=notice.request_id,
                 )
         return answers

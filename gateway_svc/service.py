@@ -127,6 +127,7 @@ class GatewayProcess:
             ),
             services=[_SERVICE],
             with_reflection=not settings.production,
+            tls=settings.tls,
         )
         gateway_service_pb2_grpc.add_GatewayServiceServicer_to_server(
             GatewayServicer(

@@ -6,9 +6,12 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 
+from chassis.database import Database
 from chassis.kafka import KafkaOptions
+from chassis.publisher import publisher_from_url
 from chassis.secrets import refuse_disclosed, texts_of_document, texts_of_environ
 from chassis.settings import Address, SettingError, Variables
+from chassis.tls import TlsFiles, read_server_tls, refuse_plaintext
 from gateway_svc.banks.configuration import BankConfig, read_banks, read_document
 from gateway_svc.completer import PollPlan
 
@@ -33,6 +36,7 @@ class GatewaySettings:
 
     production: bool
     listen: Address
+    tls: TlsFiles | None
     database_url: str
     events_url: str
     kafka: KafkaOptions
@@ -69,6 +73,7 @@ def read_settings(*, variables: Variables, environ: Mapping[str, str]) -> Gatewa
     settings = GatewaySettings(
         production=production,
         listen=variables.address("GATEWAY_LISTEN", default="127.0.0.1:50051"),
+        tls=read_server_tls(variables=variables, name="GATEWAY", production=production),
         database_url=database_url(variables),
         events_url=events_url(variables),
         kafka=kafka_options(variables),
@@ -103,11 +108,30 @@ def read_settings(*, variables: Variables, environ: Mapping[str, str]) -> Gatewa
     )
     # A disclosed credential is refused wherever it stands, on a laptop too.
     refuse_disclosed(texts=texts_of_environ(environ), digests=_DISCLOSED)
+    refuse_disclosed(texts=variables.unsealed_texts(), digests=_DISCLOSED)
     refuse_disclosed(texts=texts_of_document(document, name="BANKS_FILE"), digests=_DISCLOSED)
     refuse_disclosed(texts=_bank_keys(settings), digests=_DISCLOSED)
+    _refuse_unusable_urls(settings)
     if production:
         _refuse_in_production(settings)
+        if settings.tls is None:
+            places = [("GATEWAY_LISTEN", str(settings.listen))]
+            refuse_plaintext(variables=variables, places=places)
     return settings
+
+
+def _refuse_unusable_urls(settings: GatewaySettings) -> None:
+    """Return if the parts that get the two URLs can read them; nothing is connected."""
+    try:
+        Database(url=settings.database_url)
+    except ValueError as problem:
+        raise SettingError(f"DATABASE_URL: {problem}") from None
+    try:
+        publisher_from_url(
+            url=settings.events_url, var_dir=settings.var_dir, options=settings.kafka
+        )
+    except ValueError as problem:
+        raise SettingError(f"EVENTS_URL: {problem}") from None
 
 
 def _crash_points_dir(variables: Variables, *, production: bool) -> Path | None:

@@ -15,6 +15,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from chassis.errors import Reasons, ServiceError, from_rpc_error
 from chassis.money import Currency, parse_money
+from chassis.redaction import known_secrets
 from chassis.settings import SettingError
 from chassis.telemetry import request_id_of_call
 from khqr_svc.code import Bill, Code
@@ -63,6 +64,7 @@ class TokenFile:
             raise SettingError(f"GATEWAY_TOKEN_FILE: {self._path}: is no token") from None
         if not token or any(character.isspace() for character in token):
             raise SettingError(f"GATEWAY_TOKEN_FILE: {self._path}: holds no single token")
+        known_secrets.remember(value=token)
         self._token, self._seen = token, seen
 
 
@@ -130,7 +132,9 @@ class Gateway:
         """Tell whether the gateway's health says that calls are welcome."""
         try:
             answer = await self._health.Check(health_pb2.HealthCheckRequest(), timeout=timeout_s)
-        except grpc.aio.AioRpcError:
+        except grpc.aio.AioRpcError as error:
+            # Why a handshake fails is said nowhere else: gRPC's core is silent.
+            _log.warning("gateway_not_reached", why=error.details())
             return False
         return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
 

@@ -68,7 +68,11 @@ class KhqrProcess:
             issuer=settings.jwt_issuer,
             audience=settings.jwt_audience,
         )
-        self._channel = open_channel(target=settings.gateway_target)
+        self._channel = open_channel(
+            target=settings.gateway_target,
+            tls=settings.client_tls,
+            server_name=settings.gateway_server_name,
+        )
         self._gateway = Gateway(
             channel=self._channel, token=token.read, reasons=reasons, clock=timer
         )
@@ -87,6 +91,7 @@ class KhqrProcess:
             ),
             services=[_SERVICE],
             with_reflection=not settings.production,
+            tls=settings.tls,
         )
         khqr_service_pb2_grpc.add_KhqrServiceServicer_to_server(
             KhqrServicer(

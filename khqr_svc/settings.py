@@ -11,6 +11,13 @@ from chassis.secrets import (
     texts_of_environ,
 )
 from chassis.settings import Address, SettingError, Variables
+from chassis.tls import (
+    TlsFiles,
+    read_client_tls,
+    read_server_tls,
+    refuse_plaintext,
+    server_name_of,
+)
 from khqr_svc.banks.configuration import BankSettings, QrEndpoints, read_banks, read_document
 
 _LAPTOP_BANKS = Path(__file__).parent / "banks" / "laptop.toml"
@@ -32,7 +39,10 @@ class KhqrSettings:
 
     production: bool
     listen: Address
+    tls: TlsFiles | None
     gateway_target: str
+    client_tls: TlsFiles | None
+    gateway_server_name: str  # "" for the target's own
     gateway_token_file: Path
     banks: Mapping[str, BankSettings]
     jwt_keys_file: Path
@@ -61,9 +71,12 @@ def read_settings(*, variables: Variables, environ: Mapping[str, str]) -> KhqrSe
     settings = KhqrSettings(
         production=production,
         listen=variables.address("KHQR_LISTEN", default="127.0.0.1:50052"),
+        tls=read_server_tls(variables=variables, name="KHQR", production=production),
         gateway_target=variables.text(
             "GATEWAY_TARGET", default=None if production else "127.0.0.1:50051"
         ),
+        client_tls=read_client_tls(variables=variables, production=production),
+        gateway_server_name=server_name_of(variables=variables, name="GATEWAY"),
         gateway_token_file=variables.path("GATEWAY_TOKEN_FILE", default=keys / "khqr.token"),
         banks=read_banks(document=document, variables=variables, environ=environ, var_dir=var_dir),
         jwt_keys_file=variables.path("JWT_KEYS_FILE", default=keys / "jwks.json"),
@@ -78,11 +91,20 @@ def read_settings(*, variables: Variables, environ: Mapping[str, str]) -> KhqrSe
     )
     # A disclosed credential is refused wherever it stands, on a laptop too.
     refuse_disclosed(texts=texts_of_environ(environ), digests=_DISCLOSED)
+    refuse_disclosed(texts=variables.unsealed_texts(), digests=_DISCLOSED)
     refuse_disclosed(texts=texts_of_document(document, name="BANKS_FILE"), digests=_DISCLOSED)
     refuse_disclosed(texts=_bank_secrets(settings), digests=_DISCLOSED)
     if production:
         _refuse_in_production(settings)
+        refuse_plaintext(variables=variables, places=_plain_places(settings))
     return settings
+
+
+def _plain_places(settings: KhqrSettings) -> Iterator[tuple[str, str]]:
+    if settings.tls is None:
+        yield "KHQR_LISTEN", str(settings.listen)
+    if settings.client_tls is None:
+        yield "GATEWAY_TARGET", settings.gateway_target
 
 
 def _bank_secrets(settings: KhqrSettings) -> Iterator[tuple[str, str]]:

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from chassis.settings import SettingError, own_variables
+from payctl.encrypt import encrypt_command
 from payctl.keys import KeysUnusable, ensure_keys, rotate_keys
 from payctl.parts import PARTS
 from payctl.sign import sign_command
@@ -73,6 +74,7 @@ def up() -> None:
 
 app.command(name="sign")(sign_command)
 app.command(name="topics")(topics_command)
+app.command(name="encrypt")(encrypt_command)
 
 
 def _now() -> datetime:

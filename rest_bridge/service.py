@@ -7,14 +7,18 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 
+import grpc
 import structlog
 from aiohttp import web
 
 from chassis.rpc import open_channel
 from chassis.settings import Address
+from chassis.tls import TlsFiles, https_context
 from rest_bridge.app import Bridge, BridgeServer
 from rest_bridge.contract import Contract
-from rest_bridge.upstream import Upstream
+from rest_bridge.settings import ClientTls
+from rest_bridge.site import Site
+from rest_bridge.upstream import OpenChannel, Upstream
 
 BUDGET_S = 5.0  # the specification's "Timeout handling (5 seconds max)"
 _GRACE_S = BUDGET_S + 1.0  # a call may run for its whole budget after the signal
@@ -43,6 +47,8 @@ async def start(
     contract: Contract,
     targets: Mapping[str, str],
     listen: Sequence[Address],
+    tls: TlsFiles | None = None,
+    client_tls: ClientTls | None = None,
     budget_s: float = BUDGET_S,
     make_id: Callable[[], str] = lambda: str(uuid.uuid4()),
 ) -> Running:
@@ -50,10 +56,12 @@ async def start(
 
     :raises ContractFault: a route of the contracts cannot be served.
     :raises OSError: an address cannot be bound.
+    :raises SettingError: the files of a certificate cannot be used.
     """
+    context = None if tls is None else https_context(files=tls)
     upstream = Upstream(
         targets=targets,
-        open_channel=lambda target: open_channel(target=target),
+        open_channel=_opener(client_tls),
         reasons=contract.reasons,
     )
     bridge = Bridge(
@@ -67,7 +75,7 @@ async def start(
     await runner.setup()
     try:
         for one in listen:
-            await web.TCPSite(runner, one.host, one.port).start()
+            await Site(runner, one.host, one.port, ssl_context=context).start()
     except OSError:
         await runner.cleanup()
         raise
@@ -75,14 +83,30 @@ async def start(
     return Running(addresses=addresses, bridge=bridge, upstream=upstream, runner=runner)
 
 
+def _opener(tls: ClientTls | None) -> OpenChannel:
+    def opened(name: str, target: str) -> grpc.aio.Channel:
+        if tls is None:
+            return open_channel(target=target)
+        return open_channel(target=target, tls=tls.files, server_name=tls.server_names[name])
+
+    return opened
+
+
 async def serve(
-    *, contract: Contract, targets: Mapping[str, str], listen: Sequence[Address]
+    *,
+    contract: Contract,
+    targets: Mapping[str, str],
+    listen: Sequence[Address],
+    tls: TlsFiles | None = None,
+    client_tls: ClientTls | None = None,
 ) -> None:
     """Serve until SIGTERM or SIGINT, then drain."""
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    running = await start(contract=contract, targets=targets, listen=listen)
+    running = await start(
+        contract=contract, targets=targets, listen=listen, tls=tls, client_tls=client_tls
+    )
     _log.info("listening", addresses=[str(one) for one in running.addresses])
     await stop.wait()
     _log.info("draining")

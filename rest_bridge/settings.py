@@ -5,11 +5,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from chassis.settings import Address, SettingError, Variables
+from chassis.tls import (
+    TlsFiles,
+    read_client_tls,
+    read_server_tls,
+    refuse_plaintext,
+    server_name_of,
+)
 
 _LISTEN = "127.0.0.1:8080,127.0.0.1:8081"  # the specification's two ports; both serve everything
 _TARGETS = {"GATEWAY": "127.0.0.1:50051", "KHQR": "127.0.0.1:50052"}
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
-_WORLDS = ("development", "production")
+_PRODUCTION = "production"
+_WORLDS = ("development", _PRODUCTION)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,6 +28,7 @@ class Settings:
     listen: tuple[Address, ...]
     contracts_file: Path | None
     log_level: str
+    tls: TlsFiles | None
 
 
 def read_settings(*, variables: Variables) -> Settings:
@@ -28,11 +37,15 @@ def read_settings(*, variables: Variables) -> Settings:
     :raises SettingError: a value cannot be used.
     """
     contracts = variables.text("CONTRACTS_FILE", default="")
+    environment = variables.choice("ENVIRONMENT", choices=_WORLDS, default=_WORLDS[0])
     return Settings(
-        environment=variables.choice("ENVIRONMENT", choices=_WORLDS, default=_WORLDS[0]),
+        environment=environment,
         listen=variables.addresses("BRIDGE_LISTEN", default=_LISTEN),
         contracts_file=Path(contracts) if contracts else None,
         log_level=variables.choice("LOG_LEVEL", choices=_LEVELS, default="INFO"),
+        tls=read_server_tls(
+            variables=variables, name="BRIDGE", production=environment == _PRODUCTION
+        ),
     )
 
 
@@ -49,3 +62,32 @@ def read_targets(*, variables: Variables, names: Iterable[str]) -> Mapping[str, 
             raise SettingError(f"{name}_TARGET: must be host:port or a gRPC name, without blanks")
         found[name] = target
     return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClientTls:
+    """How the services behind are met: the files, and whom their certificates speak for."""
+
+    files: TlsFiles
+    server_names: Mapping[str, str]  # by service in capitals, "" for its target's own
+
+
+def read_client(
+    *, variables: Variables, targets: Mapping[str, str], environment: str
+) -> ClientTls | None:
+    """Return how `targets` are met, None for plain text.
+
+    :raises SettingError: a file cannot be used, or production would speak plainly to another
+        machine.
+    """
+    production = environment == _PRODUCTION
+    files = read_client_tls(variables=variables, production=production)
+    if files is None:
+        if production:
+            places = [(f"{name}_TARGET", target) for name, target in targets.items()]
+            refuse_plaintext(variables=variables, places=places)
+        return None
+    return ClientTls(
+        files=files,
+        server_names={name: server_name_of(variables=variables, name=name) for name in targets},
+    )

@@ -7,6 +7,7 @@ from json.encoder import encode_basestring
 from math import ceil
 from types import MappingProxyType
 
+from chassis import telemetry
 from chassis.auth import TokenRefused, bearer_token
 from chassis.errors import BadRequest, Reasons, ServiceError, Violation
 from rest_bridge.binding import BODY
@@ -17,7 +18,6 @@ JSON_TYPE = "application/json"
 REQUEST_ID = "X-Request-ID"
 _AUTHORIZATION_LIMIT = 4096  # with more, gRPC's limit on metadata (8 KiB) comes into sight
 _AUTHORIZATION = re.compile(r"[\x21-\x7e]+(?: [\x21-\x7e]+)*", re.ASCII)
-_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}", re.ASCII)
 _ALWAYS: Mapping[str, str] = {
     "Cache-Control": "no-store",
     "X-Content-Type-Options": "nosniff",
@@ -117,7 +117,7 @@ def all_headers(*, reply: Reply, request_id: str) -> dict[str, str]:
 
 def request_id_or(*, given: str, made: str) -> str:
     """Return the caller's request id if it is 1 to 128 of `[A-Za-z0-9._-]`, else `made`."""
-    return given if _REQUEST_ID.fullmatch(given) else made
+    return telemetry.request_id_or(given=given, made=made)
 
 
 def checked_authorization(*, given: list[str], reasons: Reasons) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import grpc
+import structlog
 from google.protobuf.message import Message
 from grpc_health.v1 import health_pb2
 
@@ -22,7 +23,9 @@ _HEALTH_PATH = "/grpc.health.v1.Health/Check"
 _LEAST_S = 0.001
 _SERVING = "SERVING"
 
-OpenChannel = Callable[[str], grpc.aio.Channel]
+_log = structlog.get_logger()
+
+OpenChannel = Callable[[str, str], grpc.aio.Channel]  # of a service's name and target
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,7 +115,7 @@ class Upstream:
 
     def _channel(self, name: str) -> grpc.aio.Channel:
         if name not in self._channels:
-            self._channels[name] = self._open_channel(self._targets[name])
+            self._channels[name] = self._open_channel(name, self._targets[name])
         return self._channels[name]
 
     async def _health(self, name: str, timeout_s: float) -> str:
@@ -124,6 +127,8 @@ class Upstream:
         try:
             answer = await check(health_pb2.HealthCheckRequest(), timeout=timeout_s)
         except grpc.aio.AioRpcError as error:
+            # Why a handshake fails is said nowhere else: gRPC's core is silent.
+            _log.warning("upstream_unavailable", upstream=name.lower(), why=error.details())
             return str(error.code().name)
         statuses = health_pb2.HealthCheckResponse.ServingStatus
         return str(statuses.Name(answer.status))

@@ -1,6 +1,7 @@
 """`banks.toml`: one table a bank, read once; secrets by reference, identifiers as text.
 
-`env:NAME` names a variable, `file:PATH` a file (a relative path starts at VAR_DIR). What other
+`env:NAME` names a variable, `file:PATH` a file (a relative path starts at VAR_DIR), `enc:v1:...`
+is the secret sealed for its place, such as AMK.signing.key (`payctl encrypt`). What other
 services read from the same file is left alone here.
 """
 
@@ -144,10 +145,12 @@ def _verify(code: str, table: Mapping[str, Any], source: _Source) -> VerifyConfi
             f"BANKS_FILE: {code}.verify: asks over plain http; set allow_plain_http to the reason"
         )
     key = secret_reference(
-        name=f"BANKS_FILE: {code}.signing.key",
+        inside="BANKS_FILE",
+        name=f"{code}.signing.key",
         text=signing.get("key"),
         folder=source.var_dir,
         environ=source.environ,
+        variables=source.variables,
     )
     try:
         form = read_form(signing)

@@ -6,6 +6,7 @@ import sys
 
 from chassis.database import Database, DatabaseUnavailable
 from chassis.settings import SettingError, own_variables
+from chassis.telemetry import complain
 from gateway_svc.migrations import upgrade
 from gateway_svc.settings import read_settings
 
@@ -24,7 +25,7 @@ def main() -> int:
         settings = read_settings(variables=own_variables(), environ=os.environ)
         asyncio.run(_migrate(settings.database_url))
     except (SettingError, DatabaseUnavailable) as problem:
-        print(f"migrations: {problem}", file=sys.stderr)  # noqa: T201 - a command's answer
+        complain(service="migrations", problem=problem)
         return 2
     return 0
 

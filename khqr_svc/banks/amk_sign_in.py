@@ -12,6 +12,7 @@ import msgspec
 import structlog
 
 from chassis.http_client import HttpResponse
+from chassis.redaction import known_secrets
 from chassis.secrets import SecretReference
 from chassis.settings import SettingError
 from chassis.single_flight import SingleFlight
@@ -90,6 +91,7 @@ class AmkSignIn:
         asked_at = self._clock()
         body = msgspec.json.encode(self._credentials())
         answer = _parsed(await self._endpoint.post(body=body, headers={}, deadline=deadline))
+        known_secrets.remember(value=answer.access_token)
         lasts_s = min(answer.expires_in, _LONGEST_S)
         self._token = _Token(
             text=answer.access_token,

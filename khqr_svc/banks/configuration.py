@@ -10,7 +10,7 @@
     allow_plain_http = "..."                     # why http will do in production
     [AMK.sign_in]                                # path = "/auth/sign-in"
     username = "env:AMK_USERNAME"                # secrets by reference; a relative file is
-    password = "file:keys/amk-password"          # looked for under VAR_DIR
+    password = "file:keys/amk-password"          # looked for under VAR_DIR; enc:v1:... is sealed
     [AMK.qr]                                     # path = "/qr/generator"; without: no codes
     check = ["merchant", "bill_number"]          # compared beside checksum, amount, currency
 
@@ -151,10 +151,12 @@ def _base_url(code: str, table: Mapping[str, Any], around: _Around) -> str:
 
 def _secret(sign_in: Mapping[str, Any], name: str, code: str, around: _Around) -> SecretReference:
     return secret_reference(
-        name=f"BANKS_FILE: {code}.sign_in.{name}",
+        inside="BANKS_FILE",
+        name=f"{code}.sign_in.{name}",
         text=sign_in.get(name),
         folder=around.var_dir,
         environ=around.environ,
+        variables=around.variables,
     )
 
 

@@ -1,10 +1,11 @@
 """Secrets by reference, and credentials that everybody knows.
 
-| written                  | read                                  |
-|--------------------------|---------------------------------------|
-| env:NAME                 | the variable                          |
+| written                  | read                                        |
+|--------------------------|---------------------------------------------|
+| env:NAME                 | the variable                                |
 | file:PATH                | the file as it is now, without its newline |
-| the secret itself, enc:  | refused, without repeating it         |
+| enc:v1:...               | opened for its own name                     |
+| the secret itself        | refused, without repeating it               |
 """
 
 import hashlib
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from chassis.sealed import key_line, seal
 from chassis.secrets import (
     SecretReference,
     refuse_disclosed,
@@ -19,20 +21,37 @@ from chassis.secrets import (
     texts_of_document,
     texts_of_environ,
 )
-from chassis.settings import SettingError
+from chassis.settings import SettingError, Variables
 
 LEAKED = "a pass phrase that everybody knows"
+KEY = bytes(range(32))
+SEALED = seal(text="hunter2", name="X.key", key=KEY, nonce=bytes(12))
 DIGESTS = frozenset({hashlib.sha256(LEAKED.encode()).hexdigest()})
 
 
 def reference(text: object, folder: Path) -> SecretReference:
-    return secret_reference(name="X.key", text=text, folder=folder, environ={"SET": "value"})
+    key_file = folder / "config.key"
+    key_file.write_text(key_line(key=KEY), encoding="ascii")
+    return secret_reference(
+        inside="BANKS",
+        name="X.key",
+        text=text,
+        folder=folder,
+        environ={"SET": "value", "SEALED": SEALED},
+        variables=Variables(environ={"CONFIG_KEY_FILE": str(key_file)}),
+    )
 
 
 def test_a_variable_is_read(tmp_path: Path) -> None:
     found = reference("env:SET", tmp_path)
     assert found.read() == "value"
     assert "value" not in repr(found)
+
+
+def test_a_sealed_secret_is_opened(tmp_path: Path) -> None:
+    found = reference(SEALED, tmp_path)
+    assert found.read() == "hunter2"
+    assert "hunter2" not in repr(found)
 
 
 @pytest.mark.parametrize("absolute", [True, False])
@@ -55,7 +74,11 @@ def test_a_file_is_read_as_it_is_now(tmp_path: Path, absolute: bool) -> None:
         ("", "must be env:NAME"),
         (None, "must be env:NAME"),
         (["hunter2"], "must be env:NAME"),
-        ("enc:v1:hunter2", "enc: is not supported yet"),
+        ("enc:v1:hunter2", "too short"),
+        ("enc:v1:hunter2!", "no base64url"),
+        ("enc:v2:hunter2", "start with enc:v1:"),
+        ("enc:", "must be env:NAME"),
+        (seal(text="hunter2", name="Y.key", key=KEY, nonce=bytes(12)), "sealed for another name"),
     ],
 )
 def test_what_is_no_reference_is_refused_without_repeating_it(
@@ -63,15 +86,17 @@ def test_what_is_no_reference_is_refused_without_repeating_it(
 ) -> None:
     with pytest.raises(SettingError, match=why) as caught:
         reference(text, tmp_path)
-    assert str(caught.value).startswith("X.key: ")
+    assert str(caught.value).startswith("BANKS: X.key: ")
     assert "hunter2" not in str(caught.value)
 
 
-@pytest.mark.parametrize("text", ["env:NOT_SET", "file:absent", "file:empty", "file:binary"])
+@pytest.mark.parametrize(
+    "text", ["env:NOT_SET", "env:SEALED", "file:absent", "file:empty", "file:binary"]
+)
 def test_a_secret_that_is_not_there_is_a_complaint_when_read(tmp_path: Path, text: str) -> None:
     (tmp_path / "empty").write_text("\n", encoding="utf-8")
     (tmp_path / "binary").write_bytes(b"\xff\xfe")
-    with pytest.raises(SettingError, match=r"^X\.key: "):
+    with pytest.raises(SettingError, match=r"^BANKS: X\.key: "):
         reference(text, tmp_path).read()
 
 

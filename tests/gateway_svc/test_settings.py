@@ -65,7 +65,9 @@ def test_production_starts_with_what_production_needs() -> None:
         ({"DATABASE_URL": "postgresql+asyncpg://g:changeme@db/p"}, "DATABASE_URL: .*example"),
         ({"BANKS_FILE": ""}, "BANKS_FILE: is required"),
         ({"INTEGRATION_URL": ""}, "INTEGRATION_URL: is required"),
-        ({"CRASH_POINTS_DIR": "var/points"}, "CRASH_POINTS_DIR: is for drills"),
+        ({"GATEWAY_LISTEN": "0.0.0.0:50051"}, "GATEWAY_LISTEN: production speaks TLS"),
+        ({"GATEWAY_TLS_CERTIFICATE_PATH": "x.pem"}, "GATEWAY_TLS_KEY_PATH: is required"),
+        ({"CRASH_POINTS_DIR": "points"}, "CRASH_POINTS_DIR: is for drills"),
     ],
 )
 def test_production_refuses(change: dict[str, str], named: str) -> None:
@@ -82,6 +84,8 @@ def test_production_refuses(change: dict[str, str], named: str) -> None:
         ({"EVENTS_URL": "amqp://h"}, "EVENTS_URL: "),
         ({"INTEGRATION_URL": "ftp://h"}, "INTEGRATION_URL: "),
         ({"LOG_LEVEL": "LOUD"}, "LOG_LEVEL: "),
+        ({"DATABASE_URL": "postgresql+asyncpg://h"}, "DATABASE_URL: a database URL names"),
+        ({"EVENTS_URL": "kafka://user:pw@h:1"}, "EVENTS_URL: events go to"),
         ({"TOPIC_PREFIX": "a b"}, "TOPIC_PREFIX: "),
         ({"KAFKA_SECURITY_PROTOCOL": "TLS"}, "KAFKA_SECURITY_PROTOCOL: "),
         ({"BANKS_FILE": "nowhere.toml"}, "BANKS_FILE: nowhere.toml: No such file"),

@@ -94,10 +94,10 @@ def test_the_file_states_the_bank(tmp_path: Path) -> None:
         ("[AMK]", "[amk]", "amk: a bank's code"),
         ("[AMK]", "[AMK]\nenabled = 1", "AMK: must be a table"),
         ("[AMK]", "[AMK]\nenabled = false", "no bank is enabled"),
-        ('"env:AMK_USERNAME"', "1", "AMK.sign_in.username: must be env:NAME or file:PATH"),
+        ('"env:AMK_USERNAME"', "1", "AMK.sign_in.username: must be env:NAME, file:PATH"),
         ('username = "env:AMK_USERNAME"', "", "AMK.sign_in.username: must be env"),
         ('"env:AMK_PASSWORD"', '"hunter2"', "AMK.sign_in.password: must be env"),
-        ('"env:AMK_PASSWORD"', '"enc:v1:abcd"', "AMK.sign_in.password: enc: is not supported"),
+        ('"env:AMK_PASSWORD"', '"enc:v1:abcd"', "AMK.sign_in.password: CONFIG_KEY_FILE: is req"),
         ('"env:AMK_PASSWORD"', '"env:NOBODY_SET_IT"', "AMK.sign_in.password: .* empty"),
         ('"env:AMK_PASSWORD"', '"file:absent"', "AMK.sign_in.password: .*absent"),
         ("[AMK.sign_in]", "[AMK.other]", "AMK.sign_in: must be a table"),
@@ -159,6 +159,12 @@ PLAIN = BANK.replace("https:", "http:")
         (BANK, {"AMK_PASSWORD": "changeme"}, "AMK.sign_in.password: is an example"),
         (BANK, {"BANKS_FILE": ""}, "BANKS_FILE: is required"),
         (BANK, {"GATEWAY_TARGET": ""}, "GATEWAY_TARGET: is required"),
+        (BANK, {}, "GATEWAY_TARGET: production speaks TLS beyond this machine"),
+        (
+            BANK,
+            {"GATEWAY_TARGET": "localhost:1", "KHQR_LISTEN": "0.0.0.0:1"},
+            "KHQR_LISTEN: production speaks TLS",
+        ),
     ],
 )
 def test_production_refuses(
@@ -172,7 +178,8 @@ def test_production_refuses(
     "banks", [BANK, PLAIN.replace("[AMK]", '[AMK]\nallow_plain_http = "a private line"')]
 )
 def test_production_starts_with_what_production_needs(tmp_path: Path, banks: str) -> None:
-    assert read(tmp_path, banks, ENVIRONMENT="production").production
+    environ = {"ENVIRONMENT": "production", "ALLOW_PLAINTEXT_GRPC": "the mesh encrypts"}
+    assert read(tmp_path, banks, **environ).production
 
 
 def environ_of(folder: Path, **more: str) -> dict[str, str]:
