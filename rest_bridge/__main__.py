@@ -29,7 +29,7 @@ def main() -> int:
         )
         configure_logging(service="bridge", level=settings.log_level)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(serve(contract=contract, targets=targets, listen=settings.listen))
+            runner.run(serve(contract=contract, targets=targets, settings=settings))
     except (SettingError, ContractFault, OSError) as problem:
         sys.stderr.write(f"rest_bridge: {problem}\n")
         return _WRONG_SETTING

@@ -5,11 +5,24 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from chassis.settings import Address, SettingError, Variables
+from rest_bridge.peers import Peers, networks, refuse_everyone
 
 _LISTEN = "127.0.0.1:8080,127.0.0.1:8081"  # the specification's two ports; both serve everything
 _TARGETS = {"GATEWAY": "127.0.0.1:50051", "KHQR": "127.0.0.1:50052"}
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 _WORLDS = ("development", "production")
+_CONNECTIONS = 1000  # in all; beyond 90 % idle ones make room for newcomers
+_PER_ADDRESS = 500  # half: one address cannot take every place
+_CALLS = 256  # under way at once: a quarter of a second of work at 1000 calls a second
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """How much the bridge takes in at once."""
+
+    connections: int = _CONNECTIONS
+    per_address: int = _PER_ADDRESS
+    calls: int = _CALLS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,6 +33,8 @@ class Settings:
     listen: tuple[Address, ...]
     contracts_file: Path | None
     log_level: str
+    limits: Limits
+    peers: Peers
 
 
 def read_settings(*, variables: Variables) -> Settings:
@@ -33,6 +48,8 @@ def read_settings(*, variables: Variables) -> Settings:
         listen=variables.addresses("BRIDGE_LISTEN", default=_LISTEN),
         contracts_file=Path(contracts) if contracts else None,
         log_level=variables.choice("LOG_LEVEL", choices=_LEVELS, default="INFO"),
+        limits=_read_limits(variables),
+        peers=_read_peers(variables),
     )
 
 
@@ -49,3 +66,26 @@ def read_targets(*, variables: Variables, names: Iterable[str]) -> Mapping[str, 
             raise SettingError(f"{name}_TARGET: must be host:port or a gRPC name, without blanks")
         found[name] = target
     return found
+
+
+def _read_limits(variables: Variables) -> Limits:
+    connections = variables.integer(
+        "BRIDGE_CONNECTIONS", default=_CONNECTIONS, least=10, most=100_000
+    )
+    return Limits(
+        connections=connections,
+        per_address=variables.integer(
+            "BRIDGE_CONNECTIONS_PER_ADDRESS",
+            default=min(_PER_ADDRESS, connections),
+            least=1,
+            most=connections,
+        ),
+        calls=variables.integer("BRIDGE_CALLS", default=_CALLS, least=4, most=10_000),
+    )
+
+
+def _read_peers(variables: Variables) -> Peers:
+    trusted = networks(name="TRUSTED_PROXIES", text=variables.text("TRUSTED_PROXIES", default=""))
+    refuse_everyone(name="TRUSTED_PROXIES", found=trusted)
+    allow = networks(name="WEBHOOK_ALLOW", text=variables.text("WEBHOOK_ALLOW", default=""))
+    return Peers(trusted_proxies=trusted, webhook_allow=allow)
