@@ -37,6 +37,7 @@ class Overloaded(Exception):
     """The call was not started; there may be room in `retry_after_s`."""
 
     retry_after_s: float
+    vital: bool
 
 
 @dataclass(eq=False, kw_only=True)
@@ -138,7 +139,8 @@ class Admission:
 
     def _refused(self, kind: _Kind, expected_s: float) -> Overloaded:
         self.shed[kind.vital] += 1
-        return Overloaded(retry_after_s=min(_LONGEST_RETRY_S, max(1.0, expected_s)))
+        retry_after_s = min(_LONGEST_RETRY_S, max(1.0, expected_s))
+        return Overloaded(retry_after_s=retry_after_s, vital=kind.vital)
 
     async def _wait(self, kind: _Kind, ends_at_s: float) -> None:
         one = _Waiting(ends_at_s=ends_at_s, turn=asyncio.get_running_loop().create_future())
@@ -168,7 +170,7 @@ class Admission:
         self._waiting[kind.vital] -= 1
 
     def _start_next(self) -> None:
-        """Give free places to those that wait: vital ones first, the longest wait first."""
+        """Give free places to those that wait: vital ones first, each kind in its order."""
         now_s = self._clock()
         for vital in (True, False):
             for kind in [one for one in self._kinds.values() if one.vital is vital and one.queue]:

@@ -1,8 +1,9 @@
 """One handler for every route, on aiohttp's plain server: no router, no middlewares to order."""
 
 import asyncio
-import time
+from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
+from math import inf
 
 import structlog
 from aiohttp import HttpVersion11, hdrs, web
@@ -68,9 +69,14 @@ class Bridge:
             ),
         )
 
+    @property
+    def routes(self) -> Sequence[Route]:
+        """Every route that is served."""
+        return self._table.routes
+
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Return the answer to `request`, whatever happens on the way."""
-        deadline_s = time.monotonic() + self._budget_s
+        deadline_s = self._house.timer() + self._budget_s
         given = request.headers.getall(words.REQUEST_ID, [])
         request_id = words.request_id_or(
             given=given[0] if len(given) == 1 else "", made=self._house.make_id()
@@ -83,6 +89,8 @@ class Bridge:
         except CallFailed as failed:
             reply = self._house.surface.failure(error=failed.error, metadata=failed.metadata)
         except Overloaded as overload:
+            reason = "webhook" if overload.vital else "other"
+            self._house.counts.add(kind="shed", reason=reason)
             reply = self._house.surface.overloaded(retry_after_s=overload.retry_after_s)
         except Refused as refused:
             reply = self._house.surface.refusal(refused=refused)
@@ -129,7 +137,7 @@ class Bridge:
                     request_id=request_id,
                     traceparent=request.headers.get("traceparent", ""),
                 ),
-                timeout_s=deadline_s - time.monotonic(),
+                timeout_s=deadline_s - self._house.timer(),
             )
         data = self._codec.write(message=answer.message)
         return self._house.surface.success(data=data, metadata=answer.metadata)
@@ -171,7 +179,9 @@ class Bridge:
             await request.writer.write(_CONTINUE)
             request.writer.output_size = 0  # nothing of the answer itself is out yet
         try:
-            async with asyncio.timeout(min(deadline_s, _receive_by_s(request)) - time.monotonic()):
+            async with asyncio.timeout(
+                min(deadline_s, _receive_by_s(request)) - self._house.timer()
+            ):
                 return await _read_bounded(request)
         except TimeoutError:
             self._house.counts.add(kind="refused", reason="slow_body")
@@ -202,7 +212,7 @@ def _peer(request: web.BaseRequest) -> PeerAddress | None:
 
 def _receive_by_s(request: web.BaseRequest) -> float:
     protocol = request.protocol
-    return protocol.receive_by_s if isinstance(protocol, Connection) else time.monotonic()
+    return protocol.receive_by_s if isinstance(protocol, Connection) else inf
 
 
 def _target(request: web.BaseRequest) -> tuple[bytes, bytes]:

@@ -13,6 +13,7 @@ every state has a deadline, checked by one sweep over all connections:
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, cast
@@ -37,10 +38,12 @@ RECEIVE_S = 4.5  # with the sweep's half second a slow client is gone within fiv
 IDLE_S = 75.0  # how long a connection may stay open between two requests
 SWEEP_S = 0.25
 _TOLD_S = 1.0  # how long one that is turned away may take to ask and be told why
-_LINGER_S = 2.0  # how long an unread body is swallowed, so that a refusal arrives
+_LINGER_S = 2.0  # how long what is still sent is swallowed, so that the answer arrives
+_FAREWELL_S = 0.1  # of it at the least
 _TAKEN_BYTES = 32 * 1024  # of an answer must have been read before the deadline starts anew
 _PIPELINE = 4  # requests that are kept while one is answered; then reading pauses
 _BUFFER_BYTES = 64 * 1024
+_BODY_LIMIT_BYTES = 8 * words.BODY_LIMIT_BYTES  # on the wire; chunks of one byte need six
 
 _log = structlog.get_logger()
 
@@ -83,7 +86,9 @@ class Connection(RequestHandler):
 
     __slots__ = (
         "_began_s",
+        "_body_bytes",
         "_deaf",
+        "_gone",
         "_head_bytes",
         "_head_since_s",
         "_house",
@@ -120,6 +125,8 @@ class Connection(RequestHandler):
         self._head_bytes = 0
         self._began_s: float | None = None
         self._receiving: StreamReader = EMPTY_PAYLOAD
+        self._body_bytes = 0
+        self._gone: asyncio.Future[None] | None = None
         self._unread: tuple[float, int] | None = None  # since when, and how many bytes
 
     @property
@@ -145,30 +152,45 @@ class Connection(RequestHandler):
         """Give the place free."""
         self._house.connections.leave(guest=self)
         self._wire = None
+        if self._gone is not None and not self._gone.done():
+            self._gone.set_result(None)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """Parse what came, unless nothing more is wanted of this connection."""
-        if not self._is_guest:
-            if not self._deaf:
-                self._tell_why()
-            return
         if self._deaf:
             return
+        if not self._is_guest:
+            self._tell_why()
+        elif self._receiving.is_eof():
+            self._receive_head(data)
+        else:
+            self._body_bytes += len(data)
+            if self._body_bytes > _BODY_LIMIT_BYTES:
+                self._break_body()
+            else:
+                self._parse(data)
+
+    def _receive_head(self, data: bytes) -> None:
         awaits = self._awaits_request()
         if awaits and data:
             if self._head_since_s is None:
-                self._head_since_s, self._head_bytes = self._house.timer(), 0
+                self._head_since_s = self._house.timer()
                 self._house.connections.is_busy(guest=self)
             self._head_bytes += len(data)
-        known = len(self._messages)
-        super().data_received(data)
-        self._inspect(known)
+        self._parse(data)
         if awaits and self._messages:
-            self._began_s, self._head_since_s = self._head_since_s, None
+            self._began_s, self._head_since_s, self._head_bytes = self._head_since_s, None, 0
         elif self._head_since_s is not None and self._head_bytes > HEAD_LIMIT_BYTES:
             self._house.counts.add(kind="malformed", reason="head_too_large")
             self._refuse(words.malformed(why=words.HEAD_TOO_LONG))
+
+    def _parse(self, data: bytes) -> None:
+        known = len(self._messages)
+        super().data_received(data)
+        if len(self._messages) > known:
+            self._house.connections.is_busy(guest=self)
+            self._inspect(known)
 
     def cut(self, *, reason: str) -> None:
         """Close at once, whatever was still to be sent, and count why."""
@@ -193,8 +215,11 @@ class Connection(RequestHandler):
         """Send the answer; the time to swallow an unread body is what is left for receiving."""
         if self._is_last and not resp.prepared:
             resp.force_close()
-        self._lingering_time = min(_LINGER_S, max(0.0, self.receive_by_s - self._house.timer()))
+        left_s = min(_LINGER_S, max(0.0, self.receive_by_s - self._house.timer()))
+        self._lingering_time = left_s
         finished = await super().finish_response(request, resp, start_time)
+        if self._deaf or not resp.keep_alive:
+            await self._part(left_s)
         self._began_s = None
         self._idle_since_s = self._house.timer()
         if not self._messages:
@@ -240,14 +265,15 @@ class Connection(RequestHandler):
         """Look at each new request before anything is done with it."""
         for index in range(known, len(self._messages)):
             message, payload = self._messages[index]
+            if not self._receiving.is_eof():  # a fault within a body
+                self._forget_from(index)
+                self._break_body()
+                return
             if self._is_last:
                 self._forget_from(index)
                 return
             if isinstance(message, _ErrInfo):
                 self._deaf = True
-                if not self._receiving.is_eof():
-                    self._forget_from(index)
-                    self._break_body()
                 return
             why = words.HEAD_TOO_LONG if is_too_large(head=message) else fault_of(head=message)
             if why:
@@ -256,10 +282,8 @@ class Connection(RequestHandler):
                 self._house.log.info(event="malformed_http", why=why)
                 self._refuse(words.malformed(why=why))
                 return
-            self._receiving = payload
-            # Behind a request to switch protocols stand bytes of which two readers can think
-            # differently, and the parser drops some of them: it is served, and then no more.
-            self._is_last = _switches(message)
+            self._receiving, self._body_bytes = payload, 0
+            self._is_last = _ends_its_connection(message)
 
     def _forget_from(self, index: int) -> None:
         while len(self._messages) > index:
@@ -267,6 +291,7 @@ class Connection(RequestHandler):
 
     def _break_body(self) -> None:
         """Tell whoever reads the body that it never ends: the parser itself tells nobody."""
+        self._deaf = True
         self._house.counts.add(kind="malformed", reason="body")
         self._receiving.set_exception(web.RequestPayloadError("its framing is broken"))
         self._receiving.feed_eof()  # so that nothing more of it is waited for
@@ -282,6 +307,23 @@ class Connection(RequestHandler):
         waiter = self._waiter
         if waiter is not None and not waiter.done():
             waiter.set_result(None)
+
+    async def _part(self, left_s: float) -> None:
+        """Say that nothing more comes, and give the client a moment to read and to close.
+
+        Closing at once would throw away the answer together with what is still unread.
+        """
+        self._deaf = True
+        self._lingering_time = 0.0  # it is done here
+        wire = self._wire
+        if wire is None or wire.is_closing() or not wire.can_write_eof():
+            return
+        try:
+            wire.write_eof()
+        except OSError:
+            return  # the client has closed already
+        self._gone = self._loop.create_future()
+        await asyncio.wait((self._gone,), timeout=max(_FAREWELL_S, left_s))
 
     def _passed(self, now_s: float) -> str:
         """Return which deadline has passed, or an empty text."""
@@ -317,10 +359,11 @@ class Connection(RequestHandler):
             return
         reply = self._house.surface.overloaded(retry_after_s=1)
         wire.write(words.raw_answer(reply=reply, request_id=self._house.make_id()))
-        if wire.can_write_eof():
-            wire.write_eof()
-        else:
+        if not wire.can_write_eof():
             wire.close()
+            return
+        with suppress(OSError):  # it may have left already
+            wire.write_eof()
 
 
 def response_of(*, reply: Reply, request_id: str) -> web.Response:
@@ -335,8 +378,14 @@ def response_of(*, reply: Reply, request_id: str) -> web.Response:
     return response
 
 
-def _switches(head: RawRequestMessage) -> bool:
-    return head.upgrade or head.method == "CONNECT" or "upgrade" in head.headers
+def _ends_its_connection(head: RawRequestMessage) -> bool:
+    """Tell whether what stands behind a request cannot be trusted to be the next one.
+
+    Behind a request to switch protocols the parser drops bytes; after a body in chunks it
+    takes the last line of the trailer for the first header of the next request (aiohttp
+    3.14), so that one caller could write into another's request. Both are served, once.
+    """
+    return head.chunked or head.upgrade or head.method == "CONNECT" or "upgrade" in head.headers
 
 
 def _peer_of(transport: asyncio.BaseTransport) -> PeerAddress | None:

@@ -55,8 +55,8 @@ def address_or_none(*, text: str) -> Address | None:
     """
     host = text
     if text.startswith("["):
-        host, _, port = text[1:].partition("]")
-        if port and not _is_port(port):
+        host, bracket, port = text[1:].partition("]")
+        if not bracket or (port and not _is_port(port)):
             return None
     elif text.count(":") == 1 and "." in text:
         host, _, port = text.partition(":")
@@ -99,6 +99,8 @@ def refuse_everyone(*, name: str, found: Iterable[Network]) -> None:
 
 def _network(name: str, text: str) -> Network:
     try:
+        if "%" in text:
+            raise ValueError("a zone is a word of one machine")  # noqa: TRY301 # one refusal below
         found = ip_network(text)
     except ValueError as problem:
         beyond = "host bits" in str(problem)

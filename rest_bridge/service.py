@@ -43,6 +43,7 @@ class Running:
     runner: web.ServerRunner
     counts: Counts
     admission: Admission
+    server: BridgeServer
     sweeping: asyncio.Task[None]
 
     async def drain(self) -> None:
@@ -86,7 +87,7 @@ async def start(
         make_id=make_id,
         timer=timer,
     )
-    admission = Admission(bounds=bounds_of(calls=limits.calls), clock=time.monotonic)
+    admission = Admission(bounds=bounds_of(calls=limits.calls), clock=timer)
     bridge = Bridge(
         contract=contract,
         upstream=upstream,
@@ -113,6 +114,7 @@ async def start(
         runner=runner,
         counts=counts,
         admission=admission,
+        server=server,
         sweeping=asyncio.create_task(
             repeat(run_once=server.sweep_once, pause_s=SWEEP_S, stop=asyncio.Event()),
             name="deadlines",

@@ -43,13 +43,17 @@ def read_settings(*, variables: Variables) -> Settings:
     :raises SettingError: a value cannot be used.
     """
     contracts = variables.text("CONTRACTS_FILE", default="")
+    environment = variables.choice("ENVIRONMENT", choices=_WORLDS, default=_WORLDS[0])
+    peers = _read_peers(variables)
+    if environment == "production" and not peers.webhook_allow:
+        raise SettingError("WEBHOOK_ALLOW: is required in production (0.0.0.0/0,::/0 is everyone)")
     return Settings(
-        environment=variables.choice("ENVIRONMENT", choices=_WORLDS, default=_WORLDS[0]),
+        environment=environment,
         listen=variables.addresses("BRIDGE_LISTEN", default=_LISTEN),
         contracts_file=Path(contracts) if contracts else None,
         log_level=variables.choice("LOG_LEVEL", choices=_LEVELS, default="INFO"),
         limits=_read_limits(variables),
-        peers=_read_peers(variables),
+        peers=peers,
     )
 
 
