@@ -33,13 +33,7 @@ def main() -> int:
         configure_logging(service="bridge", level=settings.log_level)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(
-                serve(
-                    contract=contract,
-                    targets=targets,
-                    listen=settings.listen,
-                    tls=settings.tls,
-                    client_tls=client,
-                )
+                serve(contract=contract, targets=targets, settings=settings, client_tls=client)
             )
     except (SettingError, ContractFault, OSError) as problem:
         complain(service="rest_bridge", problem=problem)
