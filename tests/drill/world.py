@@ -110,6 +110,7 @@ async def _start_programs(world: World) -> None:
         "EVENTS_URL": f"kafka://127.0.0.1:{world.links['kafka'].port}",
         "GATEWAY_TOKEN_FILE": str(token_file),
         "INQUIRIES_PER_MINUTE": "1000000",
+        "BRIDGE_CONNECTIONS_PER_ADDRESS": "1000",  # one machine plays everybody
         "LOG_LEVEL": "INFO",
         "POLL_FIRST_S": "2",
         "POLL_LONGEST_S": "5",
