@@ -17,6 +17,8 @@ import tempfile
 import time
 from pathlib import Path
 
+os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")  # programs are started while gRPC is used
+
 import aiohttp
 
 from tests.drill.books import read_books, unpublished
@@ -33,8 +35,6 @@ from tests.drill.witness import Witness
 from tests.drill.world import World, start_world
 from tests.support.kafka_jars import KafkaNotRunnable
 from tests.support.postgres_cluster import PostgresNotRunnable
-
-os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")  # it only asks for health by gRPC
 
 _ANSWER_LIMIT_S = 60.0  # after the last repair, for every claim
 _DELIVERY_LIMIT_S = 30.0  # after the last repair, for every event
