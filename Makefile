@@ -78,6 +78,7 @@ mutants: $(VENV)/.dev ## plant ten faults that lose money, and show which test s
 lock: $(VENV)/.dev ## lock the dependencies anew, with hashes (needs uv)
 	uv pip compile --generate-hashes --universal --no-header -q pyproject.toml --python-version 3.11 -o requirements.txt
 	uv pip compile --generate-hashes --universal --no-header -q pyproject.toml --extra dev --python-version 3.11 -c requirements.txt -o requirements-dev.txt
+	uv pip compile --generate-hashes --universal --no-header -q pyproject.toml --extra dev --extra bench --python-version 3.11 -c requirements-dev.txt -o requirements-bench.txt
 
 clean: ## remove the virtual environment and everything under var/
 	rm -rf $(VENV) var
