@@ -6,7 +6,7 @@ PROTOS  = $(shell find protos -name '*.proto' | sort)
 SITE    = $(shell $(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check generate generate-check contracts-check lint types imports lock clean
+.PHONY: help run test check generate generate-check contracts-check lint types imports drill mutants kafka topics lock clean
 
 help: ## print this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -61,9 +61,24 @@ types: $(VENV)/.dev ## mypy strict
 imports: $(VENV)/.dev ## the directions of the house
 	@$(BIN)/lint-imports
 
+kafka: $(VENV)/.dev ## run a real Apache Kafka on 127.0.0.1:9092 (needs java 17 and mvn; Ctrl-C stops it)
+	@$(BIN)/python -m tests.support.kafka_run
+
+topics: $(VENV)/.runtime ## create the gateway's topics on EVENTS_URL (kafka://...); more: payctl topics --help
+	@$(BIN)/payctl topics
+
+KILLS   ?= 40
+SECONDS ?= 300
+drill: $(VENV)/.dev ## kill everything while people pay; KILLS=1000 SECONDS=7200 SEED=7 for a long one
+	@$(BIN)/python -m tests.drill --kills $(KILLS) --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))
+
+mutants: $(VENV)/.dev ## plant ten faults that lose money, and show which test sees each
+	@$(BIN)/python -m tests.mutants
+
 lock: $(VENV)/.dev ## lock the dependencies anew, with hashes (needs uv)
 	uv pip compile --generate-hashes --universal --no-header -q pyproject.toml --python-version 3.11 -o requirements.txt
 	uv pip compile --generate-hashes --universal --no-header -q pyproject.toml --extra dev --python-version 3.11 -c requirements.txt -o requirements-dev.txt
+	uv pip compile --generate-hashes --universal --no-header -q pyproject.toml --extra dev --extra bench --python-version 3.11 -c requirements-dev.txt -o requirements-bench.txt
 
 clean: ## remove the virtual environment and everything under var/
 	rm -rf $(VENV) var

@@ -13,6 +13,7 @@ For operators (amounts as text; failures are `{"error": {"code", "message"}}`):
 - `POST /sandbox/pay?query=P123456789`: both in one
 - `POST /sandbox/transfers/{number}/resend`: send the webhook once more, byte for byte
 - `POST /sandbox/transfers/{number}/reverse`: give back a transfer that was refused
+- `POST /sandbox/policies`: a new policy, `{"number", "payer", "amount", "currency", "dueDate"}`
 - `POST /sandbox/policies/{number}/premium`: `{"amount": "165.00"}`, or a tenth more without
 - `POST /sandbox/policies/{number}/settle`: nothing due, by the operator's word
 - `POST /sandbox/policies/{number}/due`: due again, `{"dueDate": "2027-11-15"}` if wanted
@@ -84,6 +85,7 @@ def make_app(*, sandbox: Sandbox) -> web.Application:
             web.get("/policies/{number}/premium", operators.premium),
             web.get("/sandbox/state", operators.state),
             web.get("/sandbox/policies", operators.list_policies),
+            web.post("/sandbox/policies", operators.open_policy),
             web.get("/sandbox/transfers", operators.list_transfers),
             web.post("/sandbox/lookup", operators.look_up),
             web.post("/sandbox/pay", operators.look_up_and_pay),
@@ -173,6 +175,20 @@ class _Operators:
         number = request.match_info["number"]
         return self._transfer_answer(self._bank.reverse(bank_transaction_id=number))
 
+    async def open_policy(self, request: web.Request) -> web.Response:
+        said = {
+            name: await optional_text(request, name) or ""
+            for name in ("number", "payer", "amount", "currency", "dueDate")
+        }
+        policy = self._policies.open(
+            number=said["number"],
+            payer=said["payer"],
+            amount=said["amount"],
+            currency=said["currency"],
+            due_on=_date_of(said["dueDate"]),
+        )
+        return json_answer({"policy": policy_view(policy)})
+
     async def change_premium(self, request: web.Request) -> web.Response:
         amount = await optional_text(request, "amount")
         policy = self._policies.change_premium(number=request.match_info["number"], amount=amount)
@@ -184,17 +200,19 @@ class _Operators:
 
     async def make_due(self, request: web.Request) -> web.Response:
         text = await optional_text(request, "dueDate")
-        try:
-            due_on = date.fromisoformat(text) if text else None
-        except ValueError:
-            raise Refusal(
-                status=400, code="BAD_DATE", message="dueDate must be YYYY-MM-DD"
-            ) from None
+        due_on = _date_of(text) if text else None
         policy = self._policies.make_due(number=request.match_info["number"], due_on=due_on)
         return json_answer({"policy": policy_view(policy)})
 
     def _transfer_answer(self, transfer: Transfer) -> web.Response:
         return json_answer({"transfer": transfer_view(transfer=transfer, store=self._store)})
+
+
+def _date_of(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise Refusal(status=400, code="BAD_DATE", message="dueDate must be YYYY-MM-DD") from None
 
 
 async def _live(_: web.Request) -> web.Response:

@@ -5,6 +5,7 @@ says that its obligation (policy, due date, currency) is settled; never because 
 bank moved money.
 """
 
+import re
 import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from amk_sandbox.store import Store
 from chassis.money import Currency, Money, MoneyError, parse_money
 
 _BY_OPERATOR = "operator"
+_NUMBER = re.compile(r"[A-Za-z0-9]{9,10}", re.ASCII)
 _RAISE_PERCENT = 10
 _RAISE_STEP_HUNDREDTHS = {Currency.USD: 100, Currency.KHR: 10_000}  # a dollar, 100 riel
 
@@ -97,6 +99,39 @@ class Policies:
         if row is None:
             raise Refusal(status=404, code="UNKNOWN_POLICY", message="No such policy")
         return _policy(row)
+
+    def open(self, *, number: str, payer: str, amount: str, currency: str, due_on: date) -> Policy:
+        """Return the new policy, or the one that is there if it says the same.
+
+        :raises Refusal: a member is wrong; or the number is another policy's.
+        """
+        if not _NUMBER.fullmatch(number):
+            raise Refusal(
+                status=400, code="BAD_NUMBER", message="number must be 9 or 10 letters or digits"
+            )
+        if not payer:
+            raise Refusal(status=400, code="BAD_PAYER", message="payer must not be empty")
+        try:
+            code = Currency.parse(currency)
+            premium = parse_money(text=amount, currency=code)
+        except MoneyError as problem:
+            raise Refusal(
+                status=400, code="BAD_AMOUNT", message=f"amount or currency {problem}"
+            ) from None
+        if not 0 < premium.hundredths < 2**63:
+            raise Refusal(status=400, code="BAD_AMOUNT", message="amount must be positive")
+        self._store.run(
+            "INSERT INTO policies VALUES (?, NULL, ?, ?, ?, ?, NULL, NULL, ?)"
+            " ON CONFLICT DO NOTHING",
+            *(number, payer, code.value, premium.hundredths, due_on.isoformat(), _BY_OPERATOR),
+        )
+        policy = self.find(number=number)
+        if (policy.number, policy.payer, policy.premium, policy.due_on) != (
+            *(number, payer, premium),
+            due_on,
+        ):
+            raise Refusal(status=409, code="NUMBER_TAKEN", message="Another policy has this number")
+        return policy
 
     def change_premium(self, *, number: str, amount: str | None) -> Policy:
         """Return the policy with `amount` as its premium, or a tenth more if it is None.

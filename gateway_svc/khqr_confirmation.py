@@ -21,7 +21,8 @@ from chassis.single_flight import SingleFlight
 from gateway_svc.banks.port import Bank
 from gateway_svc.case_store import load_case, record_case
 from gateway_svc.events import EventWriter
-from gateway_svc.khqr_law import book, decide_case, is_final
+from gateway_svc.khqr_booking import book, is_final
+from gateway_svc.khqr_law import decide_case
 from gateway_svc.khqr_store import (
     Booked,
     book_notices,

@@ -1,90 +1,25 @@
 """The law of a KHQR payment: a claim is believed only if the bank itself vouches for it. Pure."""
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from gateway_svc.khqr_booking import mismatched
 from gateway_svc.payment import Bill, BillState, NoticeState, PaymentState, Refusal
 from gateway_svc.verification import (
-    NOTHING_PAID,
-    TAKEN_BACK,
     Acknowledged,
     Case,
     CaseDecision,
     Finding,
-    KhqrAnswer,
     KhqrHold,
-    KhqrNotice,
     KnownPayment,
-    MerchantAccount,
     NewPayment,
     NoticeChange,
     OpenNotice,
-    Status,
     Unanswered,
     Verification,
     khqr_transaction_id,
 )
 
-MISMATCHED = "PAYMENT_VERIFICATION_DATA_MISMATCHED"
 _GIVE_UP_AFTER = timedelta(hours=24)  # a bank that has not said "paid" by then never will
-
-_UNKNOWN_STATUS = Refusal(
-    reason="BAD_REQUEST",
-    message="Invalid request parameters",
-    details=f"status: must be one of {', '.join(Status.__members__)}",
-)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Booking:
-    """How a new notice is booked, before anybody is asked."""
-
-    state: NoticeState
-    hold: KhqrHold | None
-    answer: KhqrAnswer | None
-    ask: bool  # the bank is asked: now if there is no answer yet, else in the background
-
-
-def is_final(answer: KhqrAnswer | None) -> bool:
-    """Tell whether `answer` is replayed as it was: 200 except PENDING, and 409."""
-    if isinstance(answer, Acknowledged):
-        return answer.status != Status.PENDING
-    return answer is not None and answer.reason == MISMATCHED
-
-
-def book(*, notice: KhqrNotice, bill: Bill | None, account: MerchantAccount) -> Booking:
-    """Return how `notice` is booked: what can be told from it and the bill alone."""
-    if notice.status not in Status.__members__:
-        return _held(KhqrHold.UNKNOWN_STATUS, _UNKNOWN_STATUS)
-    if bill is None or bill.bank_code != notice.bank_code:
-        refusal = Refusal(
-            reason="RESOURCE_NOT_FOUND",
-            message="Bill not found",
-            details=f"invoice_number: {notice.bill_id}",
-        )
-        return _held(KhqrHold.UNKNOWN_BILL, refusal)
-    return _book_known(notice, bill, account)
-
-
-def _book_known(notice: KhqrNotice, bill: Bill, account: MerchantAccount) -> Booking:
-    status = Status(notice.status)
-    told = Acknowledged(
-        status=status.value,
-        transaction_id=khqr_transaction_id(bank_code=notice.bank_code, bill_id=bill.bill_id),
-    )
-    asks = status is Status.SUCCESS
-    if notice.merchant_number != account.merchant_id:
-        return _held(KhqrHold.MISMATCHED, _mismatched("merchant_number: not ours"), ask=asks)
-    if status in NOTHING_PAID:
-        return Booking(state=NoticeState.DONE, hold=None, answer=told, ask=False)
-    if status in TAKEN_BACK:
-        return _held(KhqrHold.TAKEN_BACK, told)
-    if status is Status.PENDING:
-        return Booking(state=NoticeState.RECEIVED, hold=None, answer=told, ask=False)
-    difference = _difference(notice, bill)
-    if difference:
-        return _held(KhqrHold.MISMATCHED, _mismatched(difference), ask=True)
-    return Booking(state=NoticeState.RECEIVED, hold=None, answer=None, ask=True)
 
 
 def decide_case(*, case: Case, finding: Finding, now: datetime) -> CaseDecision:
@@ -252,7 +187,7 @@ def _differing(notice: OpenNotice, difference: str) -> NoticeChange:
         notice=notice,
         state=NoticeState.HELD,
         hold=KhqrHold(notice.hold) if held and notice.hold else KhqrHold.VERIFICATION_DIFFERS,
-        answer=None if held else _mismatched(difference),
+        answer=None if held else mismatched(details=difference),
         ask_again=False,
         settled_by_payment=False,
     )
@@ -283,16 +218,6 @@ def _waiting(
     )
 
 
-def _difference(notice: KhqrNotice, bill: Bill) -> str:
-    if notice.money is None:
-        return "paid_amount: missing"
-    if notice.money.currency is not bill.money.currency:
-        return f"currency: billed {bill.money.currency.value}"
-    if notice.money != bill.money:
-        return f"paid_amount: billed {bill.money}, paid {notice.money}"
-    return ""
-
-
 def _same_second(one: datetime | None, other: datetime) -> bool:
     return one is not None and one.replace(microsecond=0) == other.replace(microsecond=0)
 
@@ -304,14 +229,4 @@ def _taken(case: Case, *, applied: bool) -> Acknowledged:
         transaction_id=khqr_transaction_id(
             bank_code=case.bill.bank_code, bill_id=case.bill.bill_id
         ),
-    )
-
-
-def _held(hold: KhqrHold, answer: KhqrAnswer, *, ask: bool = False) -> Booking:
-    return Booking(state=NoticeState.HELD, hold=hold, answer=answer, ask=ask)
-
-
-def _mismatched(details: str) -> Refusal:
-    return Refusal(
-        reason=MISMATCHED, message="The payment does not match the bill", details=details
     )

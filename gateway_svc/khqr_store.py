@@ -9,7 +9,7 @@ from sqlalchemy import and_, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway_svc.answers import khqr_answer_text, parse_khqr_answer
-from gateway_svc.khqr_law import Booking
+from gateway_svc.khqr_booking import Booking
 from gateway_svc.khqr_tables import codes, khqr_notices, questions
 from gateway_svc.payment import Bill, NoticeState
 from gateway_svc.rows import amount_columns, bill_from, insert_for

@@ -7,8 +7,9 @@ from datetime import timedelta
 from pathlib import Path
 
 from chassis.database import Database
+from chassis.kafka import KafkaOptions
 from chassis.plaintext import refuse_plaintext
-from chassis.publisher import KafkaOptions, publisher_from_url
+from chassis.publisher import publisher_from_url
 from chassis.secrets import refuse_disclosed, texts_of_document, texts_of_environ
 from chassis.settings import Address, SettingError, Variables
 from chassis.tls import (
@@ -29,6 +30,7 @@ _DISCLOSED = frozenset(
     }
 )
 _TOPIC_PREFIX = re.compile(r"[A-Za-z0-9._-]{1,100}", re.ASCII)
+_PAUSE = {"least": 1, "most": 3600}
 _EXAMPLES = ("changeme", "change-me", "example", "secret", "password", "postgres")
 
 
@@ -76,14 +78,10 @@ def read_settings(*, variables: Variables, environ: Mapping[str, str]) -> Gatewa
         production=production,
         listen=variables.address("GATEWAY_LISTEN", default="127.0.0.1:50051"),
         tls=read_server_tls(variables=variables, name="GATEWAY", production=production),
-        database_url=variables.url(
-            "DATABASE_URL",
-            default=f"sqlite+aiosqlite:///{var_dir}/gateway.sqlite",
-            schemes=("postgresql+asyncpg", "sqlite+aiosqlite"),
-        ),
-        events_url=variables.url("EVENTS_URL", default="log://", schemes=("log", "kafka")),
-        kafka=_kafka_options(variables),
-        topic_prefix=_topic_prefix(variables),
+        database_url=database_url(variables),
+        events_url=events_url(variables),
+        kafka=kafka_options(variables),
+        topic_prefix=topic_prefix(variables),
         integration_url=variables.url(
             "INTEGRATION_URL",
             default=None if production else "http://127.0.0.1:8687",
@@ -105,6 +103,10 @@ def read_settings(*, variables: Variables, environ: Mapping[str, str]) -> Gatewa
         var_dir=var_dir,
         inquiries_per_minute=variables.integer(
             "INQUIRIES_PER_MINUTE", default=100, least=1, most=1_000_000
+        ),
+        polls=PollPlan(
+            first=timedelta(seconds=variables.integer("POLL_FIRST_S", default=20, **_PAUSE)),
+            longest=timedelta(seconds=variables.integer("POLL_LONGEST_S", default=300, **_PAUSE)),
         ),
         crash_points_dir=_crash_points_dir(variables, production=production),
     )
@@ -143,14 +145,44 @@ def _crash_points_dir(variables: Variables, *, production: bool) -> Path | None:
     return Path(value) if value else None
 
 
-def _topic_prefix(variables: Variables) -> str:
+def database_url(variables: Variables) -> str:
+    """Return where the one database is.
+
+    :raises SettingError: it is neither PostgreSQL nor a SQLite file.
+    """
+    var_dir = variables.path("VAR_DIR", default=Path("var"))
+    return variables.url(
+        "DATABASE_URL",
+        default=f"sqlite+aiosqlite:///{var_dir}/gateway.sqlite",
+        schemes=("postgresql+asyncpg", "sqlite+aiosqlite"),
+    )
+
+
+def events_url(variables: Variables) -> str:
+    """Return where events go.
+
+    :raises SettingError: it is neither the log nor Kafka.
+    """
+    return variables.url("EVENTS_URL", default="log://", schemes=("log", "kafka"))
+
+
+def topic_prefix(variables: Variables) -> str:
+    """Return what every topic starts with.
+
+    :raises SettingError: it cannot start the name of a topic.
+    """
     prefix = variables.text("TOPIC_PREFIX", default="dev")
     if not _TOPIC_PREFIX.fullmatch(prefix):
         raise SettingError("TOPIC_PREFIX: must be 1 to 100 letters, digits, '.', '_' or '-'")
     return prefix
 
 
-def _kafka_options(variables: Variables) -> KafkaOptions:
+def kafka_options(variables: Variables) -> KafkaOptions:
+    """Return how brokers are met.
+
+    :raises SettingError: a protocol or mechanism is none of ours.
+    """
+
     def file(name: str) -> Path | None:
         value = variables.text(name, default="")
         if not value:

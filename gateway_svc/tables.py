@@ -26,6 +26,7 @@ from sqlalchemy import (
 
 from chassis.columns import COUNTED_ID, UtcDateTime
 from chassis.outbox import outbox_table
+from chassis.replays import replay_tables
 
 FIRST_BILL_ID = 150001  # one number for a bill everywhere; the specification's examples start here
 
@@ -256,3 +257,4 @@ journal = Table(
 Index("ix_journal_entity_entity_id", journal.c.entity, journal.c.entity_id)
 
 outbox = outbox_table(metadata)
+replays = replay_tables(metadata, outbox=outbox)

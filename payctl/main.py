@@ -14,6 +14,7 @@ from payctl.keys import KeysUnusable, ensure_keys, rotate_keys
 from payctl.parts import PARTS
 from payctl.sign import sign_command
 from payctl.tokens import DEFAULT_BANK, DEVELOPER_SCOPES, mint_with, read_token_settings
+from payctl.topics import topics_command
 from payctl.up import Surroundings, bring_up
 
 _MOST_DAYS = 366
@@ -72,6 +73,7 @@ def up() -> None:
 
 
 app.command(name="sign")(sign_command)
+app.command(name="topics")(topics_command)
 app.command(name="encrypt")(encrypt_command)
 
 

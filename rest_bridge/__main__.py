@@ -36,8 +36,7 @@ def main() -> int:
                 serve(
                     contract=contract,
                     targets=targets,
-                    listen=settings.listen,
-                    tls=settings.tls,
+                    settings=settings,
                     client_tls=client,
                     plain=plain_http_places(settings=settings),
                 )

@@ -1,32 +1,34 @@
 """One handler for every route, on aiohttp's plain server: no router, no middlewares to order."""
 
 import asyncio
-import time
-from collections.abc import Callable
-from http import HTTPStatus
-from typing import Any
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
+from math import inf
 
 import structlog
-from aiohttp import HttpVersion10, hdrs, web
-from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
-from aiohttp.web_protocol import RequestHandler
+from aiohttp import HttpVersion11, hdrs, web
+from aiohttp.http_exceptions import HttpProcessingError
 
+from chassis.admission import Admission, Overloaded
 from chassis.errors import ServiceError
 from chassis.telemetry import request_id_of_call
 from rest_bridge import surface as words
 from rest_bridge.binding import Binder
 from rest_bridge.codec import Codec
-from rest_bridge.contract import Contract
+from rest_bridge.connection import Connection, House, response_of
+from rest_bridge.contract import Contract, Method
 from rest_bridge.openapi import openapi_document
 from rest_bridge.pages import PAGE_PATHS, Pages
+from rest_bridge.peers import Address as PeerAddress
+from rest_bridge.peers import Peers
 from rest_bridge.routes import Route, RouteTable
-from rest_bridge.surface import Refused, Reply, Surface
+from rest_bridge.surface import Refused, Reply
 from rest_bridge.upstream import CallFailed, Upstream, forwarded_metadata
 
 _PAGE_METHODS = (hdrs.METH_GET, hdrs.METH_HEAD)
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-_IDLE_S = 75.0  # how long a connection may stay open between two requests
-_LINGER_S = 2.0  # how long an unread body is swallowed, so that a refusal arrives
+_PART_BYTES = 64 * 1024  # a larger answer is written in parts, the next when one is taken away
+_FORWARDED_FOR = "X-Forwarded-For"
 
 _log = structlog.get_logger()
 
@@ -39,8 +41,10 @@ class Bridge:
         *,
         contract: Contract,
         upstream: Upstream,
+        admission: Admission,
+        peers: Peers,
+        house: House,
         budget_s: float,
-        make_id: Callable[[], str],
         version: str,
     ) -> None:
         codec = Codec(rules=contract.rules)
@@ -53,43 +57,53 @@ class Bridge:
         self._binder = Binder(codec=codec, rules=contract.rules)
         self._reasons = contract.reasons
         self._upstream = upstream
+        self._admission = admission
+        self._peers = peers
+        self._house = house
         self._budget_s = budget_s
-        self.make_id = make_id
-        self.surface = Surface(reasons=contract.reasons)
         self.pages = Pages(
-            surface=self.surface,
+            surface=house.surface,
             upstream=upstream,
             openapi=openapi_document(
                 contract=contract, codec=codec, routes=self._table.routes, version=version
             ),
         )
 
+    @property
+    def routes(self) -> Sequence[Route]:
+        """Every route that is served."""
+        return self._table.routes
+
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Return the answer to `request`, whatever happens on the way."""
-        deadline_s = time.monotonic() + self._budget_s
+        deadline_s = self._house.timer() + self._budget_s
         given = request.headers.getall(words.REQUEST_ID, [])
         request_id = words.request_id_or(
-            given=given[0] if len(given) == 1 else "", made=self.make_id()
+            given=given[0] if len(given) == 1 else "", made=self._house.make_id()
         )
         request_id_of_call.set(request_id)
         try:
             reply = await self._reply(request, request_id, deadline_s)
         except ServiceError as error:
-            reply = self.surface.failure(error=error)
+            reply = self._house.surface.failure(error=error)
         except CallFailed as failed:
-            reply = self.surface.failure(error=failed.error, metadata=failed.metadata)
+            reply = self._house.surface.failure(error=failed.error, metadata=failed.metadata)
+        except Overloaded as overload:
+            reason = "webhook" if overload.vital else "other"
+            self._house.counts.add(kind="shed", reason=reason)
+            reply = self._house.surface.overloaded(retry_after_s=overload.retry_after_s)
         except Refused as refused:
-            reply = self.surface.refusal(refused=refused)
+            reply = self._house.surface.refusal(refused=refused)
         except ConnectionError:
             raise  # the caller has left
         except Exception:  # noqa: BLE001 # the last line of defence: logged, never shown
             _log.exception("call_failed", method=request.method)
-            reply = self.surface.fixed(reason="INTERNAL_ERROR")
+            reply = self._house.surface.fixed(reason="INTERNAL_ERROR")
+        if len(reply.body) > _PART_BYTES:
+            return await _sent_in_parts(request, reply, request_id)
         return response_of(reply=reply, request_id=request_id)
 
     async def _reply(self, request: web.BaseRequest, request_id: str, deadline_s: float) -> Reply:
-        if request.version < HttpVersion10:
-            raise words.malformed(too_long=False)
         raw_path, raw_query = _target(request)
         page = self.pages.page(raw_path.decode("latin-1"))
         if page is not None:
@@ -101,28 +115,55 @@ class Bridge:
             raise words.no_such_route()
         if request.method not in match.by_method:
             raise words.method_not_allowed(allowed=match.allowed)
+        route, path = match.by_method[request.method]
+        if route.method.webhook:
+            self._refuse_strange_address(request, route.method)
+        # Asked before anything is read or parsed, so that what is shed costs next to nothing;
+        # taken only with the whole body at hand, so that nobody holds a place by being slow.
+        self._refuse_overload(route.method, deadline_s)
         authorization = words.checked_authorization(
             given=request.headers.getall(hdrs.AUTHORIZATION, []), reasons=self._reasons
         )
-        route, path = match.by_method[request.method]
         body = await self._body(request, route, deadline_s)
-        bound = self._binder.bind(route=route, path=path, raw_query=raw_query, body=body)
-        if bound.ignored:
-            _log.info("unknown_ignored", rpc=route.method.full_name, count=bound.ignored)
-        answer = await self._upstream.call(
-            method=route.method,
-            request=bound.message,
-            metadata=forwarded_metadata(
-                authorization=authorization,
-                request_id=request_id,
-                traceparent=request.headers.get("traceparent", ""),
-            ),
-            timeout_s=deadline_s - time.monotonic(),
-        )
+        async with self._turn(route.method, deadline_s):
+            bound = self._binder.bind(route=route, path=path, raw_query=raw_query, body=body)
+            if bound.ignored:
+                _log.info("unknown_ignored", rpc=route.method.full_name, count=bound.ignored)
+            answer = await self._upstream.call(
+                method=route.method,
+                request=bound.message,
+                metadata=forwarded_metadata(
+                    authorization=authorization,
+                    request_id=request_id,
+                    traceparent=request.headers.get("traceparent", ""),
+                ),
+                timeout_s=deadline_s - self._house.timer(),
+            )
         data = self._codec.write(message=answer.message)
-        return self.surface.success(data=data, metadata=answer.metadata)
+        return self._house.surface.success(data=data, metadata=answer.metadata)
+
+    def _refuse_overload(self, method: Method, deadline_s: float) -> None:
+        self._admission.check(kind=method.full_name, vital=method.webhook, ends_at_s=deadline_s)
+
+    def _turn(self, method: Method, deadline_s: float) -> AbstractAsyncContextManager[None]:
+        return self._admission.turn(
+            kind=method.full_name, vital=method.webhook, ends_at_s=deadline_s
+        )
+
+    def _refuse_strange_address(self, request: web.BaseRequest, method: Method) -> None:
+        address = self._peers.caller(
+            peer=_peer(request), forwarded=request.headers.getall(_FORWARDED_FOR, [])
+        )
+        if not self._peers.may_call_webhooks(address=address):
+            self._house.counts.add(kind="refused", reason="address")
+            self._house.log.info(event="address_refused", address=str(address), rpc=method.name)
+            raise words.address_refused(address=address)
 
     async def _body(self, request: web.BaseRequest, route: Route, deadline_s: float) -> bytes:
+        expected = request.headers.get(hdrs.EXPECT, "").lower()
+        if expected not in ("", "100-continue"):
+            self._house.counts.add(kind="refused", reason="expectation")
+            raise words.unexpected()
         if not request.body_exists:
             return b""
         if route.body:
@@ -132,81 +173,46 @@ class Bridge:
                 encoding=request.headers.get(hdrs.CONTENT_ENCODING, ""),
             )
         if (request.content_length or 0) > words.BODY_LIMIT_BYTES:
+            self._house.counts.add(kind="refused", reason="too_large")
             raise words.too_large()
-        if request.headers.get(hdrs.EXPECT, "").lower() == "100-continue":
+        if expected and request.version >= HttpVersion11:
             await request.writer.write(_CONTINUE)
             request.writer.output_size = 0  # nothing of the answer itself is out yet
         try:
-            async with asyncio.timeout(deadline_s - time.monotonic()):
+            async with asyncio.timeout(
+                min(deadline_s, _receive_by_s(request)) - self._house.timer()
+            ):
                 return await _read_bounded(request)
         except TimeoutError:
+            self._house.counts.add(kind="refused", reason="slow_body")
             raise words.too_slow() from None
         except (web.RequestPayloadError, HttpProcessingError):
             raise words.unreadable_body() from None
 
 
-class BridgeServer(web.Server):
-    """aiohttp's plain server with our own words for what is no HTTP."""
-
-    def __init__(self, *, bridge: Bridge) -> None:
-        super().__init__(bridge.handle)
-        self._bridge = bridge
-
-    def __call__(self) -> RequestHandler:
-        """Return what serves one connection."""
-        return _Connection(
-            self,
-            bridge=self._bridge,
-            loop=asyncio.get_running_loop(),
-            access_log=None,  # writing a line per request halves aiohttp's speed
-            auto_decompress=False,
-            lingering_time=_LINGER_S,
-            keepalive_timeout=_IDLE_S,
-        )
-
-
-class _Connection(RequestHandler):
-    __slots__ = ("_bridge",)
-
-    def __init__(self, server: BridgeServer, *, bridge: Bridge, **options: Any) -> None:
-        super().__init__(server, **options)
-        self._bridge = bridge
-
-    def handle_error(
-        self,
-        request: web.BaseRequest,
-        status: int = HTTPStatus.INTERNAL_SERVER_ERROR,
-        exc: BaseException | None = None,
-        message: str | None = None,
-    ) -> web.StreamResponse:
-        """Return the envelope for what never reached the handler, and close."""
-        del message  # it quotes what the stranger sent
-        if isinstance(exc, ConnectionError):
-            raise exc  # the caller has left: nobody to tell, nothing to log
-        if request.writer.output_size > 0:
-            raise ConnectionError("part of another answer is out already")
-        if status < HTTPStatus.INTERNAL_SERVER_ERROR:
-            _log.info("malformed_http", why=type(exc).__name__)
-            refused = words.malformed(too_long=isinstance(exc, LineTooLong))
-            reply = self._bridge.surface.refusal(refused=refused)
-        else:
-            _log.error("answer_failed", exc_info=exc)
-            reply = self._bridge.surface.fixed(reason="INTERNAL_ERROR")
-        response = response_of(reply=reply, request_id=self._bridge.make_id())
-        response.force_close()
-        return response
-
-
-def response_of(*, reply: Reply, request_id: str) -> web.Response:
-    """Return `reply` as aiohttp sends it."""
-    response = web.Response(
-        status=reply.status,
-        body=reply.body,
-        headers=words.all_headers(reply=reply, request_id=request_id),
+async def _sent_in_parts(
+    request: web.BaseRequest, reply: Reply, request_id: str
+) -> web.StreamResponse:
+    """Send a large answer so that a client that does not read it costs little memory."""
+    response = web.StreamResponse(
+        status=reply.status, headers=words.all_headers(reply=reply, request_id=request_id)
     )
-    if reply.close:
-        response.force_close()
+    response.content_length = len(reply.body)
+    await response.prepare(request)
+    if request.method != hdrs.METH_HEAD:
+        view = memoryview(reply.body)
+        for start in range(0, len(view), _PART_BYTES):
+            await response.write(view[start : start + _PART_BYTES])
     return response
+
+
+def _peer(request: web.BaseRequest) -> PeerAddress | None:
+    return request.protocol.peer if isinstance(request.protocol, Connection) else None
+
+
+def _receive_by_s(request: web.BaseRequest) -> float:
+    protocol = request.protocol
+    return protocol.receive_by_s if isinstance(protocol, Connection) else inf
 
 
 def _target(request: web.BaseRequest) -> tuple[bytes, bytes]:

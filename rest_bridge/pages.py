@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
 from chassis.errors import ServiceError
+from chassis.single_flight import SingleFlight
 from rest_bridge.surface import Reply, Surface
 from rest_bridge.upstream import Upstream, is_serving
 
@@ -70,6 +71,8 @@ class Pages:
         self._upstream = upstream
         self._openapi = openapi
         self._folder = swagger_folder()
+        self._files: dict[str, bytes] = {}
+        self._asking: SingleFlight[str, Mapping[str, str]] = SingleFlight()
         self.draining = False
         self._pages: Mapping[str, Page] = {
             "/": self._index,
@@ -98,7 +101,12 @@ class Pages:
         return self._surface.success(data='{"alive":true}', metadata={})
 
     async def _readyz(self) -> Reply:
-        states = dict(await self._upstream.readiness(timeout_s=_READY_WITHIN_S))
+        # However many ask at once, each service is asked one question at a time.
+        states = dict(
+            await self._asking.fly(
+                key="readiness", call=lambda: self._upstream.readiness(timeout_s=_READY_WITHIN_S)
+            )
+        )
         if self.draining:
             states["bridge"] = "DRAINING"
         if all(is_serving(state) for state in states.values()):
@@ -120,10 +128,12 @@ class Pages:
         return Reply(status=200, body=_INITIALIZER, content_type="text/javascript")
 
     async def _packaged(self, name: str) -> Reply:
-        # Read at need: the script alone is 1.5 MB that nobody wants in memory all day.
+        # Read once and kept: a thousand that ask for 1.5 MB at once share it.
+        if name not in self._files:
+            self._files[name] = (self._folder / name).read_bytes()
         return Reply(
             status=200,
-            body=(self._folder / name).read_bytes(),
+            body=self._files[name],
             content_type=_PACKAGED[name],
             headers=_FILE_HEADERS,
         )

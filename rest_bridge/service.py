@@ -1,7 +1,9 @@
 """The composition root: the one place where the bridge's parts are put together."""
 
 import asyncio
+import resource
 import signal
+import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,13 +13,21 @@ import grpc
 import structlog
 from aiohttp import web
 
+from chassis.admission import Admission, Bounds
+from chassis.process import repeat
 from chassis.rpc import open_channel
-from chassis.settings import Address
+from chassis.settings import Address, SettingError
 from chassis.tls import TlsFiles, https_context
-from rest_bridge.app import Bridge, BridgeServer
+from rest_bridge.app import Bridge
+from rest_bridge.connection import SWEEP_S, BridgeServer, House
+from rest_bridge.connections import SPARE_DESCRIPTORS, Connections
 from rest_bridge.contract import Contract
-from rest_bridge.settings import ClientTls
+from rest_bridge.counts import Counts
+from rest_bridge.peers import Peers
+from rest_bridge.quiet_log import QuietLog
+from rest_bridge.settings import ClientTls, Limits, Settings
 from rest_bridge.site import Site
+from rest_bridge.surface import Surface
 from rest_bridge.upstream import OpenChannel, Upstream
 
 BUDGET_S = 5.0  # the specification's "Timeout handling (5 seconds max)"
@@ -34,11 +44,17 @@ class Running:
     bridge: Bridge
     upstream: Upstream
     runner: web.ServerRunner
+    counts: Counts
+    admission: Admission
+    server: BridgeServer
+    sweeping: asyncio.Task[None]
 
     async def drain(self) -> None:
         """Say "not ready", stop listening, let calls finish, close the channels."""
         self.bridge.pages.draining = True
         await self.runner.cleanup()
+        self.sweeping.cancel()
+        await asyncio.wait((self.sweeping,))
         await self.upstream.close()
 
 
@@ -51,6 +67,9 @@ async def start(
     client_tls: ClientTls | None = None,
     budget_s: float = BUDGET_S,
     make_id: Callable[[], str] = lambda: str(uuid.uuid4()),
+    limits: Limits = Limits(),  # noqa: B008 # frozen
+    peers: Peers = Peers(),  # noqa: B008 # frozen
+    timer: Callable[[], float] = time.monotonic,
 ) -> Running:
     """Listen on every address of `listen` and return what runs.
 
@@ -64,14 +83,29 @@ async def start(
         open_channel=_opener(client_tls),
         reasons=contract.reasons,
     )
+    counts = Counts()
+    house = House(
+        surface=Surface(reasons=contract.reasons),
+        connections=Connections(
+            limit=limits.connections, per_address=limits.per_address, peers=peers, counts=counts
+        ),
+        counts=counts,
+        log=QuietLog(timer=timer),
+        make_id=make_id,
+        timer=timer,
+    )
+    admission = Admission(bounds=bounds_of(calls=limits.calls), clock=timer)
     bridge = Bridge(
         contract=contract,
         upstream=upstream,
+        admission=admission,
+        peers=peers,
+        house=house,
         budget_s=budget_s,
-        make_id=make_id,
         version=metadata.version("payment-gateway"),
     )
-    runner = web.ServerRunner(BridgeServer(bridge=bridge), shutdown_timeout=_GRACE_S)
+    server = BridgeServer(handle=bridge.handle, house=house)
+    runner = web.ServerRunner(server, shutdown_timeout=_GRACE_S)
     await runner.setup()
     try:
         for one in listen:
@@ -80,7 +114,19 @@ async def start(
         await runner.cleanup()
         raise
     addresses = tuple(Address(host=name[0], port=name[1]) for name in runner.addresses)
-    return Running(addresses=addresses, bridge=bridge, upstream=upstream, runner=runner)
+    return Running(
+        addresses=addresses,
+        bridge=bridge,
+        upstream=upstream,
+        runner=runner,
+        counts=counts,
+        admission=admission,
+        server=server,
+        sweeping=asyncio.create_task(
+            repeat(run_once=server.sweep_once, pause_s=SWEEP_S, stop=asyncio.Event()),
+            name="deadlines",
+        ),
+    )
 
 
 def _opener(tls: ClientTls | None) -> OpenChannel:
@@ -92,21 +138,53 @@ def _opener(tls: ClientTls | None) -> OpenChannel:
     return opened
 
 
+def bounds_of(*, calls: int) -> Bounds:
+    """Return how `calls` under way are shared out: a quarter is kept for webhooks."""
+    return Bounds(
+        most=calls,
+        kept_for_vital=calls // 4,
+        most_of_one_kind=calls - calls // 4,
+        waiting=calls // 2,
+        waiting_vital=calls,
+    )
+
+
+def allow_descriptors(*, connections: int) -> None:
+    """Raise this process's limit of open files to what `connections` need.
+
+    :raises SettingError: the system does not allow so many.
+    """
+    needed = connections + SPARE_DESCRIPTORS
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < needed:
+        raise SettingError(
+            f"BRIDGE_CONNECTIONS: {connections} need {needed} open files, the system allows {hard}"
+        )
+    if soft != resource.RLIM_INFINITY and soft < needed:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
+
+
 async def serve(
     *,
     contract: Contract,
     targets: Mapping[str, str],
-    listen: Sequence[Address],
-    tls: TlsFiles | None = None,
+    settings: Settings,
     client_tls: ClientTls | None = None,
     plain: Sequence[str] = (),
 ) -> None:
     """Serve until SIGTERM or SIGINT, then drain; `plain` tells where production has no TLS."""
+    allow_descriptors(connections=settings.limits.connections)
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     running = await start(
-        contract=contract, targets=targets, listen=listen, tls=tls, client_tls=client_tls
+        contract=contract,
+        targets=targets,
+        listen=settings.listen,
+        tls=settings.tls,
+        client_tls=client_tls,
+        limits=settings.limits,
+        peers=settings.peers,
     )
     _log.info("listening", addresses=[str(one) for one in running.addresses])
     if plain:

@@ -12,12 +12,25 @@ from chassis.tls import (
     read_server_tls,
     server_name_of,
 )
+from rest_bridge.peers import Peers, networks, refuse_everyone
 
 _LISTEN = "127.0.0.1:8080,127.0.0.1:8081"  # the specification's two ports; both serve everything
 _TARGETS = {"GATEWAY": "127.0.0.1:50051", "KHQR": "127.0.0.1:50052"}
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 _PRODUCTION = "production"
 _WORLDS = ("development", _PRODUCTION)
+_CONNECTIONS = 1000  # in all; beyond 90 % idle ones make room for newcomers
+_PER_ADDRESS = 500  # half: one address cannot take every place
+_CALLS = 256  # under way at once: a quarter of a second of work at 1000 calls a second
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """How much the bridge takes in at once."""
+
+    connections: int = _CONNECTIONS
+    per_address: int = _PER_ADDRESS
+    calls: int = _CALLS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +42,8 @@ class Settings:
     contracts_file: Path | None
     log_level: str
     tls: TlsFiles | None
+    limits: Limits
+    peers: Peers
 
 
 def read_settings(*, variables: Variables) -> Settings:
@@ -38,6 +53,9 @@ def read_settings(*, variables: Variables) -> Settings:
     """
     contracts = variables.text("CONTRACTS_FILE", default="")
     environment = variables.choice("ENVIRONMENT", choices=_WORLDS, default=_WORLDS[0])
+    peers = _read_peers(variables)
+    if environment == _PRODUCTION and not peers.webhook_allow:
+        raise SettingError("WEBHOOK_ALLOW: is required in production (0.0.0.0/0,::/0 is everyone)")
     return Settings(
         environment=environment,
         listen=variables.addresses("BRIDGE_LISTEN", default=_LISTEN),
@@ -46,6 +64,8 @@ def read_settings(*, variables: Variables) -> Settings:
         tls=read_server_tls(
             variables=variables, name="BRIDGE", production=environment == _PRODUCTION
         ),
+        limits=_read_limits(variables),
+        peers=peers,
     )
 
 
@@ -101,3 +121,26 @@ def plain_http_places(*, settings: Settings) -> Sequence[str]:
     if settings.environment != _PRODUCTION or settings.tls is not None:
         return ()
     return tuple(str(one) for one in settings.listen if not is_loopback(target=str(one)))
+
+
+def _read_limits(variables: Variables) -> Limits:
+    connections = variables.integer(
+        "BRIDGE_CONNECTIONS", default=_CONNECTIONS, least=10, most=100_000
+    )
+    return Limits(
+        connections=connections,
+        per_address=variables.integer(
+            "BRIDGE_CONNECTIONS_PER_ADDRESS",
+            default=min(_PER_ADDRESS, connections),
+            least=1,
+            most=connections,
+        ),
+        calls=variables.integer("BRIDGE_CALLS", default=_CALLS, least=4, most=10_000),
+    )
+
+
+def _read_peers(variables: Variables) -> Peers:
+    trusted = networks(name="TRUSTED_PROXIES", text=variables.text("TRUSTED_PROXIES", default=""))
+    refuse_everyone(name="TRUSTED_PROXIES", found=trusted)
+    allow = networks(name="WEBHOOK_ALLOW", text=variables.text("WEBHOOK_ALLOW", default=""))
+    return Peers(trusted_proxies=trusted, webhook_allow=allow)

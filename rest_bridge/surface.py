@@ -3,13 +3,14 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from json.encoder import encode_basestring
 from math import ceil
 from types import MappingProxyType
 
 from chassis import telemetry
 from chassis.auth import TokenRefused, bearer_token
-from chassis.errors import BadRequest, Reasons, ServiceError, Violation
+from chassis.errors import Reasons, ServiceError
 from rest_bridge.binding import BODY
 from rest_bridge.upstream import REPLAYED
 
@@ -27,6 +28,8 @@ _RETRY_AFTER_S = {429: 1, 503: 5}  # where the service names no time of its own
 _UNAUTHORIZED = 401
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 _IDENTITY = ("", "identity")
+HEAD_TOO_LONG = "The request line or a header is too long"
+HEAD_MALFORMED = "The request line or a header is malformed"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +88,16 @@ class Surface:
             body=envelope(code="BAD_REQUEST", message=refused.message, details=refused.details),
             headers=refused.headers,
             close=refused.close,
+        )
+
+    def overloaded(self, *, retry_after_s: float) -> Reply:
+        """Return the answer to what there is no room for now."""
+        return self.failure(
+            error=ServiceError(
+                reason="SERVER_UNAVAILABLE",
+                message="Too busy, try again later",
+                retry_after_s=retry_after_s,
+            )
         )
 
     def fixed(self, *, reason: str) -> Reply:
@@ -162,7 +175,7 @@ def refuse_unreadable_body(*, content_type: str, charset: str | None, encoding: 
         raise Refused(
             status=415,
             message="The body must not be compressed",
-            details="Content-Encoding: must be absent",
+            details=f"Content-Encoding: {encoding[:40]!a} is not taken, only identity",
             close=True,
         )
 
@@ -177,9 +190,14 @@ def too_large() -> Refused:
     )
 
 
-def unreadable_body() -> BadRequest:
-    """Return the refusal of a body whose framing is broken."""
-    return BadRequest(violations=[Violation(field=BODY, description="cannot be read")])
+def unreadable_body() -> Refused:
+    """Return the refusal of a body whose framing is broken: where it ends nobody knows."""
+    return Refused(
+        status=400,
+        message="Invalid request parameters",
+        details=f"{BODY}: cannot be read",
+        close=True,
+    )
 
 
 def too_slow() -> Refused:
@@ -207,7 +225,46 @@ def method_not_allowed(*, allowed: str) -> Refused:
     )
 
 
-def malformed(*, too_long: bool) -> Refused:
-    """Return the refusal of what is no HTTP request."""
-    details = "The request line or a header is " + ("too long" if too_long else "malformed")
-    return Refused(status=400, message="Malformed HTTP request", details=details, close=True)
+def malformed(*, why: str) -> Refused:
+    """Return the refusal of what is no HTTP request, or could be understood as two."""
+    return Refused(status=400, message="Malformed HTTP request", details=why, close=True)
+
+
+def slow_head() -> Refused:
+    """Return the refusal of a request line and headers that do not arrive."""
+    return Refused(
+        status=408,
+        message="The request did not arrive in time",
+        details="The request line and headers must arrive within 5 seconds",
+        close=True,
+    )
+
+
+def unexpected() -> Refused:
+    """Return the refusal of an `Expect` that nobody knows."""
+    return Refused(
+        status=417,
+        message="The expectation cannot be met",
+        details="Expect: must be 100-continue",
+        close=True,
+    )
+
+
+def address_refused(*, address: object) -> ServiceError:
+    """Return the refusal of a caller whose address is not on the list."""
+    return ServiceError(
+        reason="FORBIDDEN",
+        message="This call is not taken from this address",
+        details=f"Address: {'unknown' if address is None else address}",
+    )
+
+
+def raw_answer(*, reply: Reply, request_id: str) -> bytes:
+    """Return `reply` as the bytes of an answer that ends its connection."""
+    headers = all_headers(reply=reply, request_id=request_id) | {
+        "Content-Length": str(len(reply.body)),
+        "Connection": "close",
+    }
+    lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    phrase = HTTPStatus(reply.status).phrase
+    return f"HTTP/1.1 {reply.status} {phrase}\r\n{lines}\r\n".encode() + reply.body

@@ -1,19 +1,20 @@
-"""Engines for every test: a SQLite file, PostgreSQL, and a stand-in for Kafka."""
+"""Engines for every test: a SQLite file, PostgreSQL, and Kafka."""
 
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.support.kafka import mock_cluster
+from tests.support.kafka import KafkaOfSession, kafka_of_session
+from tests.support.kafka_broker import KafkaBroker
 from tests.support.postgres import (
-    PostgresNotRunnable,
     PostgresServer,
     fresh_postgres_url,
     postgres_server,
 )
+from tests.support.postgres_cluster import PostgresNotRunnable
 
 _engines: dict[str, str] = {}  # what ran, for the last lines of the report
 
@@ -62,8 +63,45 @@ def database_url(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="session")
-def kafka_bootstrap() -> Iterator[str]:
-    """Return `host:port` of a Kafka that is only a mock."""
-    _engines["Kafka"] = "mock cluster of librdkafka"
-    with mock_cluster() as bootstrap:
-        yield bootstrap
+def kafka() -> Iterator[KafkaOfSession]:
+    """Return the session's Kafka: a broker where one runs, else a mock that says why."""
+    with kafka_of_session(environ=dict(os.environ)) as found:
+        _engines["Kafka"] = found.called
+        yield found
+
+
+@pytest.fixture(scope="session")
+def kafka_bootstrap(kafka: KafkaOfSession) -> str:
+    """Return `host:port` of the session's Kafka."""
+    return kafka.bootstrap
+
+
+@pytest.fixture
+async def topic(kafka: KafkaOfSession) -> str:
+    """Return the name of a topic of the session's Kafka that is this test's own."""
+    return await kafka.fresh_topic()
+
+
+@pytest.fixture
+def real_kafka(kafka: KafkaOfSession) -> KafkaOfSession:
+    """Return the session's Kafka where it is a broker; what only one can show skips a mock."""
+    if kafka.mock_because is not None:
+        pytest.skip(f"only a broker can show it: {kafka.mock_because}")
+    return kafka
+
+
+@pytest.fixture
+def make_broker(
+    real_kafka: KafkaOfSession,  # noqa: ARG001 - asked for its skip
+    tmp_path: Path,
+) -> Iterator[Callable[[], KafkaBroker]]:
+    """Return a maker of brokers that a test may kill; they end with the test."""
+    made: list[KafkaBroker] = []
+
+    def make() -> KafkaBroker:
+        made.append(KafkaBroker(tmp_path / f"broker-{len(made)}"))
+        return made[-1]
+
+    yield make
+    for broker in made:
+        broker.kill()

@@ -235,3 +235,49 @@ async def test_a_bad_change_is_refused_and_changes_nothing(
         status, answer = await client.post(f"/sandbox/policies/P100000007/{action}", body)
         assert (status, answer["error"]["code"]) == (400, code)
         assert await client.text("/policies/P100000007/premium") == before
+
+
+NEW = {
+    "number": "D000000001",
+    "payer": "ឡុង ពិសី",
+    "amount": "615000",
+    "currency": "KHR",
+    "dueDate": "2027-01-31",
+}
+
+
+async def test_the_operator_opens_a_policy_and_saying_it_again_changes_nothing(
+    tmp_path: Path,
+) -> None:
+    async with sandbox(var=tmp_path, clock=Clock()) as client:
+        for _ in range(2):
+            status, answer = await client.post("/sandbox/policies", NEW)
+            assert (status, answer["policy"]["amount"]) == (200, "615000")
+        assert await client.text("/policies/D000000001/premium") == (
+            '{"policyNumber":"D000000001","payer":"ឡុង ពិសី","amount":615000,"currency":"KHR",'
+            '"dueDate":"2027-01-31"}'
+        )
+
+
+BAD_POLICIES = [
+    ({"number": "D1"}, 400, "BAD_NUMBER"),
+    ({"number": "D00000000១"}, 400, "BAD_NUMBER"),
+    ({"payer": ""}, 400, "BAD_PAYER"),
+    ({"amount": "615000.50"}, 400, "BAD_AMOUNT"),
+    ({"amount": "0"}, 400, "BAD_AMOUNT"),
+    ({"currency": "THB"}, 400, "BAD_AMOUNT"),
+    ({"dueDate": "soon"}, 400, "BAD_DATE"),
+    ({"amount": 1}, 400, "BAD_BODY"),
+    ({"number": "P123456789"}, 409, "NUMBER_TAKEN"),
+]
+
+
+@pytest.mark.parametrize(("change", "expected", "code"), BAD_POLICIES)
+async def test_a_bad_policy_is_refused_and_none_is_made(
+    tmp_path: Path, change: dict[str, object], expected: int, code: str
+) -> None:
+    async with sandbox(var=tmp_path, clock=Clock()) as client:
+        _, before = await client.get("/sandbox/policies")
+        status, answer = await client.post("/sandbox/policies", NEW | change)
+        assert (status, answer["error"]["code"]) == (expected, code)
+        assert (await client.get("/sandbox/policies"))[1] == before

@@ -6,7 +6,8 @@ import pytest
 from sqlalchemy import text
 
 from chassis.database import Database, DatabaseUnavailable
-from tests.support.postgres import PostgresNotRunnable, PostgresServer, start_postgres
+from tests.support.postgres import PostgresServer, start_postgres
+from tests.support.postgres_cluster import PostgresNotRunnable
 
 
 async def test_a_slow_statement_is_ended(postgres_url: str) -> None:

@@ -116,6 +116,32 @@ async def test_a_published_row_is_not_claimed_again_and_says_where_it_went(
     )
 
 
+async def test_marks_say_where_each_row_went_and_the_first_stays(database: Database) -> None:
+    await _append(database, *(_event(f"e{number}") for number in range(300)))
+    rows = await _claimed(database, limit=300)
+    for offset, count in ((1000, 256), (5000, 300)):
+        async with database.transaction() as connection:
+            await outbox.mark_published(
+                connection=connection,
+                table=_TABLE,
+                rows=[
+                    Published(id=row.id, partition=None if place % 2 else 3, offset=offset + place)
+                    for place, row in enumerate(rows[:count])
+                ],
+                at=_LATER,
+            )
+    async with database.reading() as connection:
+        found = await connection.execute(
+            select(
+                _TABLE.c.published_partition, _TABLE.c.published_offset, _TABLE.c.attempts
+            ).order_by(_TABLE.c.id)
+        )
+    assert [tuple(row) for row in found] == [
+        (None if place % 2 else 3, (1000 if place < 256 else 5000) + place, 1)
+        for place in range(300)
+    ]
+
+
 async def test_a_row_that_waits_holds_back_the_later_ones_of_its_key(database: Database) -> None:
     await _append(
         database,
@@ -129,10 +155,13 @@ async def test_a_row_that_waits_holds_back_the_later_ones_of_its_key(database: D
     assert (await _claimed(database, now=_LATER))[0].attempts == 1
 
 
-async def test_a_row_that_waits_does_not_hold_back_an_earlier_one(database: Database) -> None:
+async def test_a_row_that_commits_late_waits_with_its_key_and_goes_first(
+    database: Database,
+) -> None:
     await _append(database, _event("a1"), _event("a2"))
     await _fail(database, "a2", until=_LATER)
-    assert await _claimed_ids(database) == ["a1"]
+    assert await _claimed_ids(database) == []
+    assert await _claimed_ids(database, now=_LATER) == ["a1", "a2"]
 
 
 async def test_a_parked_row_parks_its_key_on_every_topic(database: Database) -> None:

@@ -104,9 +104,12 @@ class Stage:
 
 @asynccontextmanager
 async def served(
-    *, image: bytes | None = None, budget_s: float = 5.0, extra: Any = None
+    *, image: bytes | None = None, budget_s: float = 5.0, extra: Any = None, **parts: Any
 ) -> AsyncIterator[Stage]:
-    """Run a fake gateway (with the generic handlers `extra`) and a bridge on port 0."""
+    """Run a fake gateway (with the generic handlers `extra`) and a bridge on port 0.
+
+    `parts` are handed to the bridge: its limits, peers and timer.
+    """
     contract = load_contract(image=image or default_contracts_image())
     fake = FakeGateway(contract=contract)
     server = grpc.aio.server()
@@ -121,6 +124,7 @@ async def served(
             targets={method.target: f"127.0.0.1:{port}" for method in contract.methods},
             listen=(Address(host="127.0.0.1", port=0), Address(host="127.0.0.1", port=0)),
             budget_s=budget_s,
+            **parts,
         )
         try:
             async with aiohttp.ClientSession() as client:

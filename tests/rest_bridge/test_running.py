@@ -17,6 +17,7 @@ from rest_bridge.settings import plain_http_places, read_settings
 from tests.rest_bridge.fakes import BEARER, Stage, served
 
 INQUIRY = "/AMK/payments?query=P123456789"
+EVERYONE = {"WEBHOOK_ALLOW": "0.0.0.0/0,::/0"}
 # environment -> what the one line on standard error says
 REFUSED_STARTS = [
     ({"BRIDGE_LISTEN": "nowhere"}, "BRIDGE_LISTEN: must be host:port"),
@@ -30,6 +31,13 @@ REFUSED_STARTS = [
     ({"CONTRACTS_FILE": "/etc/hostname"}, "the contracts cannot be read"),
     ({"LOG_LEVEL": "LOUD"}, "LOG_LEVEL: must be one of"),
     ({"ENVIRONMENT": "staging"}, "ENVIRONMENT: must be one of"),
+    ({"WEBHOOK_ALLOW": ""}, "WEBHOOK_ALLOW: is required in production"),
+    ({"WEBHOOK_ALLOW": "bank.example"}, "WEBHOOK_ALLOW: 'bank.example' is no address"),
+    ({"TRUSTED_PROXIES": "0.0.0.0/0"}, "TRUSTED_PROXIES: must not contain"),
+    ({"BRIDGE_CONNECTIONS": "many"}, "BRIDGE_CONNECTIONS: must be a whole number"),
+    ({"BRIDGE_CONNECTIONS": "100000"}, "BRIDGE_CONNECTIONS: 100000 need 100200 open files"),
+    ({"BRIDGE_CONNECTIONS_PER_ADDRESS": "1001"}, "BRIDGE_CONNECTIONS_PER_ADDRESS: must be"),
+    ({"BRIDGE_CALLS": "0"}, "BRIDGE_CALLS: must be a whole number"),
 ]
 
 
@@ -117,7 +125,7 @@ async def launched(variables: dict[str, str]) -> asyncio.subprocess.Process:
         sys.executable,
         "-m",
         "rest_bridge",
-        env={"PATH": os.environ["PATH"], "ENVIRONMENT": "production", **variables},
+        env={"PATH": os.environ["PATH"], "ENVIRONMENT": "production", **EVERYONE, **variables},
         stderr=asyncio.subprocess.PIPE,
     )
 

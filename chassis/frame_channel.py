@@ -1,0 +1,189 @@
+"""The calling end: unary calls that are made while a frame is on its way travel together.
+
+`FrameChannel.unary_unary` gives what a grpc.aio channel's does. Nothing waits for company: the
+first call of a quiet moment leaves at once, alone; those that come while it is being written are
+the next frame. A server that lacks the service is called in the plain way for a while. A stream
+that is lost takes its calls with it, as a lost connection does: UNAVAILABLE, and whether they
+were carried out is unknown.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Generator, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+from google.protobuf.message import Message
+
+from chassis.frame_server import read_value, written_metadata
+from chassis.frame_stream import FrameStream, Lacking, Lost
+from payments.frames.v1 import frame_service_pb2 as pb
+from payments.frames.v1 import frame_service_pb2_grpc
+
+_PLAIN_FOR_S = 60.0  # how long a server that lacks the service is called in the plain way
+_LONGEST_S = 60.0  # of a stream: the next one may meet another replica
+_CODES: dict[int, grpc.StatusCode] = {code.value[0]: code for code in grpc.StatusCode}
+
+Metadata = Sequence[tuple[str, str | bytes]]
+_Answered = tuple[Any, Metadata]  # response and initial metadata
+
+
+class FrameCall:
+    """One call, as grpc.aio's own: awaited for its response, asked for its metadata."""
+
+    def __init__(self, *, asking: "asyncio.Task[_Answered]") -> None:
+        self._asking = asking
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        """Return the response.
+
+        :raises AioRpcError: the call ended with a status other than OK.
+        """
+        try:
+            response, _ = yield from self._asking.__await__()
+        except asyncio.CancelledError:
+            self._asking.cancel()  # whoever awaited us has left
+            raise
+        return response
+
+    async def initial_metadata(self) -> Metadata:
+        """Return what came before the answer."""
+        _, initial = await self._asking
+        return initial
+
+    def cancel(self) -> bool:
+        """Stop waiting, and tell the server so."""
+        return self._asking.cancel()
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Method:
+    path: str
+    plain: Callable[..., Any]
+    serialize: Callable[[Message], bytes]
+    deserialize: Callable[[bytes], Any]
+
+
+class FrameChannel:
+    """Calls the servers behind `channel` in frames, over `streams` streams at most.
+
+    A stream stays with one replica, so several of them share the load of several replicas; a
+    quiet caller uses one. `clock` gives monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        *,
+        channel: grpc.aio.Channel,
+        streams: int = 1,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._channel = channel
+        self._clock = clock
+        self._exchange = frame_service_pb2_grpc.FrameServiceStub(channel).Exchange
+        self._streams: list[FrameStream | None] = [None] * streams
+        self._plain_until_s = 0.0
+        self._parting: set[asyncio.Task[None]] = set()
+
+    def unary_unary(
+        self,
+        method: str,
+        request_serializer: Callable[[Message], bytes],
+        response_deserializer: Callable[[bytes], Any],
+    ) -> Callable[..., Any]:
+        """Return what calls `method`, with the arguments `timeout` and `metadata`."""
+        known = _Method(
+            path=method,
+            plain=self._channel.unary_unary(
+                method,
+                request_serializer=request_serializer,
+                response_deserializer=response_deserializer,
+            ),
+            serialize=request_serializer,
+            deserialize=response_deserializer,
+        )
+
+        def call(request: Message, *, timeout: float, metadata: Metadata = ()) -> Any:
+            if self._clock() < self._plain_until_s:
+                return known.plain(request, timeout=timeout, metadata=metadata)
+            asking = self._ask(known, request, self._clock() + timeout, metadata)
+            return FrameCall(asking=asyncio.get_running_loop().create_task(asking))
+
+        return call
+
+    async def close(self) -> None:
+        """End the streams and close the channel; calls under way fail."""
+        for stream in self._streams:
+            if stream is not None:
+                await stream.close()
+        for parting in self._parting:
+            parting.cancel()
+        await self._channel.close()
+
+    async def _ask(
+        self, method: _Method, request: Message, ends_at_s: float, metadata: Metadata
+    ) -> _Answered:
+        stream = self._stream()
+        try:
+            answer = await stream.ask(
+                method=method.path,
+                request=method.serialize(request),
+                metadata=written_metadata(metadata),
+                ends_at_s=ends_at_s,
+            )
+        except Lacking:
+            self._plain_until_s = self._clock() + _PLAIN_FOR_S
+            left_s = max(0.001, ends_at_s - self._clock())
+            rpc = method.plain(request, timeout=left_s, metadata=metadata)
+            return await rpc, await rpc.initial_metadata()
+        except TimeoutError:
+            raise _failed(grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded") from None
+        except Lost as lost:
+            raise _failed(lost.code, lost.details) from None
+        initial = _read(answer.initial)
+        if answer.code:
+            code = _CODES.get(answer.code, grpc.StatusCode.UNKNOWN)
+            raise _failed(code, answer.details, initial, _read(answer.trailing))
+        return method.deserialize(answer.response), initial
+
+    def _stream(self) -> FrameStream:
+        """Return the stream with the least under way; a quiet one before one not yet opened."""
+        found, place = None, 0
+        for index, stream in enumerate(self._streams):
+            if stream is not None and not self._is_good(stream):
+                self._part_from(stream)
+                stream = self._streams[index] = None  # noqa: PLW2901 - its place is free
+            if stream is None:
+                if found is None or found.under_way:
+                    found, place = None, index
+                    break
+            elif found is None or stream.under_way < found.under_way:
+                found, place = stream, index
+        if found is None:
+            found = FrameStream(exchange=self._exchange, clock=self._clock)
+            self._streams[place] = found
+        return found
+
+    def _is_good(self, stream: FrameStream) -> bool:
+        return not stream.ended and self._clock() - stream.opened_s < _LONGEST_S
+
+    def _part_from(self, stream: FrameStream) -> None:
+        parting = asyncio.get_running_loop().create_task(stream.part())
+        self._parting.add(parting)
+        parting.add_done_callback(self._parting.discard)
+
+
+def _failed(
+    code: grpc.StatusCode, details: str, initial: Metadata = (), trailing: Metadata = ()
+) -> grpc.aio.AioRpcError:
+    return grpc.aio.AioRpcError(
+        code,
+        initial_metadata=grpc.aio.Metadata(*initial),
+        trailing_metadata=grpc.aio.Metadata(*trailing),
+        details=details,
+    )
+
+
+def _read(found: Iterable[pb.Metadatum]) -> Metadata:
+    return tuple((one.key, read_value(one)) for one in found)

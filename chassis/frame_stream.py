@@ -1,0 +1,174 @@
+"""One stream of frames as its caller sees it: calls go out, answers come back, in any order."""
+
+import asyncio
+import itertools
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+
+from payments.frames.v1 import frame_service_pb2 as pb
+
+_MOST_CALLS = 64  # a frame: beyond that a larger one saves nothing
+_MOST_BYTES = 256 * 1024  # a frame, but for a single call that is larger; a message may be 1 MiB
+_MOST_UNDER_WAY = 4096  # beyond that a call is refused at once
+_ID_LIMIT = 2**32  # of a uint32
+
+
+class Lacking(Exception):
+    """The server does not know frames; the call was not carried out."""
+
+
+@dataclass(kw_only=True)
+class Lost(Exception):
+    """The stream broke, or never was: whether the call was carried out is unknown."""
+
+    code: grpc.StatusCode
+    details: str
+
+
+class FrameStream:
+    """Carries calls over one stream, opened at the first of them."""
+
+    def __init__(self, *, exchange: Callable[[], Any], clock: Callable[[], float]) -> None:
+        self._exchange = exchange
+        self._clock = clock
+        self._ids = itertools.count(1)
+        self._queue: deque[pb.Call] = deque()
+        self._cancelled: list[int] = []
+        self._waiting: dict[int, asyncio.Future[pb.Answer]] = {}
+        self._something = asyncio.Event()
+        self._rpc: Any = None
+        self._tasks: tuple[asyncio.Task[None], ...] = ()
+        self._parting = False
+        self.ended = False  # start no more calls here
+        self.opened_s = clock()
+
+    @property
+    def under_way(self) -> int:
+        """How many calls have no answer yet."""
+        return len(self._waiting)
+
+    async def ask(
+        self, *, method: str, request: bytes, metadata: Sequence[pb.Metadatum], ends_at_s: float
+    ) -> pb.Answer:
+        """Return the answer to a call; one that is cancelled is cancelled at the server too.
+
+        :raises TimeoutError: there was none by `ends_at_s`.
+        :raises Lost: the stream broke, or too much is under way already.
+        :raises Lacking: the server does not know frames.
+        """
+        if len(self._waiting) >= _MOST_UNDER_WAY:
+            raise Lost(code=grpc.StatusCode.RESOURCE_EXHAUSTED, details="Too many calls under way")
+        left_s = ends_at_s - self._clock()
+        if left_s <= 0:
+            raise TimeoutError
+        number = next(self._ids) % _ID_LIMIT
+        answer: asyncio.Future[pb.Answer] = asyncio.get_running_loop().create_future()
+        self._waiting[number] = answer
+        self._queue.append(
+            pb.Call(
+                id=number,
+                method=method,
+                request=request,
+                metadata=metadata,
+                timeout_ms=max(1, int(left_s * 1000)),
+            )
+        )
+        self._wake()
+        try:
+            async with asyncio.timeout(left_s):
+                return await answer
+        finally:
+            self._waiting.pop(number, None)
+            if answer.cancelled():  # out of time, or its caller has left
+                self._cancelled.append(number)
+                self._wake()
+
+    async def part(self) -> None:
+        """Start no more calls, wait for the answers to those under way, end the stream."""
+        self._parting = self.ended = True
+        self._something.set()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+
+    async def close(self) -> None:
+        """End the stream now; calls under way are lost."""
+        self._fail(Lost(code=grpc.StatusCode.CANCELLED, details="The channel was closed"))
+        for task in self._tasks:
+            task.cancel()
+        if self._rpc is not None:
+            self._rpc.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+
+    def _wake(self) -> None:
+        self._something.set()
+        if not self._tasks and not self.ended:
+            loop = asyncio.get_running_loop()
+            self._rpc = self._exchange()
+            self._tasks = (
+                loop.create_task(self._write(), name="frames out"),
+                loop.create_task(self._read(), name="frames in"),
+            )
+
+    async def _write(self) -> None:
+        try:
+            while True:
+                await self._something.wait()
+                self._something.clear()
+                while self._queue or self._cancelled:
+                    await self._rpc.write(self._next_frame())
+                if self._parting:
+                    await self._rpc.done_writing()
+                    return
+        except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
+            return  # reading tells why
+
+    def _next_frame(self) -> pb.ExchangeRequest:
+        calls: list[pb.Call] = []
+        size = 0
+        while self._queue and len(calls) < _MOST_CALLS:
+            size += len(self._queue[0].request)
+            if calls and size > _MOST_BYTES:
+                break
+            call = self._queue.popleft()
+            if call.id in self._waiting:  # else its caller has left before it was sent
+                calls.append(call)
+        cancelled, self._cancelled = self._cancelled, []
+        return pb.ExchangeRequest(calls=calls, cancelled=cancelled)
+
+    async def _read(self) -> None:
+        problem: Exception = Lost(
+            code=grpc.StatusCode.UNAVAILABLE, details="The server ended the stream"
+        )
+        try:
+            async for frame in self._rpc:
+                for answer in frame.answers:
+                    waiting = self._waiting.pop(answer.id, None)
+                    if waiting is not None and not waiting.done():
+                        waiting.set_result(answer)
+                if frame.draining:
+                    self._parting = self.ended = True
+                    self._something.set()
+        except grpc.aio.AioRpcError as error:
+            problem = _as_lost(error)
+        finally:
+            self._fail(problem)
+
+    def _fail(self, problem: Exception) -> None:
+        self.ended = True
+        waiting, self._waiting = self._waiting, {}
+        for answer in waiting.values():
+            if not answer.done():
+                answer.set_exception(problem)
+        self._parting = True
+        self._something.set()
+
+
+def _as_lost(error: grpc.aio.AioRpcError) -> Exception:
+    if error.code() is grpc.StatusCode.UNIMPLEMENTED:
+        return Lacking()
+    return Lost(code=error.code(), details=error.details() or "")

@@ -1,0 +1,393 @@
+"""One connection: deadlines for what is received and what is sent, and strictness.
+
+aiohttp's server waits for ever for a head, a body, or a client that reads its answer. Here
+every state has a deadline, checked by one sweep over all connections:
+
+| the client | is closed after |
+|---|---|
+| sends nothing, or a head byte by byte | `RECEIVE_S` from the connection or the first byte |
+| sends a body byte by byte | `RECEIVE_S` from the first byte of the head, answered 408 |
+| does not read its answer (32 KiB each time) | `RECEIVE_S` |
+| is idle between two requests | `IDLE_S`, and at once where a newcomer needs the place |
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any, cast
+
+import structlog
+from aiohttp import web
+from aiohttp.http_exceptions import LineTooLong
+from aiohttp.http_parser import RawRequestMessage
+from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
+from aiohttp.web_protocol import RequestHandler, _ErrInfo
+
+from rest_bridge import surface as words
+from rest_bridge.connections import Connections
+from rest_bridge.counts import Counts
+from rest_bridge.heads import HEAD_LIMIT_BYTES, HEADERS_LIMIT, fault_of, is_too_large
+from rest_bridge.peers import Address as PeerAddress
+from rest_bridge.peers import address_or_none
+from rest_bridge.quiet_log import QuietLog
+from rest_bridge.surface import Refused, Reply, Surface
+
+RECEIVE_S = 4.5  # with the sweep's half second a slow client is gone within five
+IDLE_S = 75.0  # how long a connection may stay open between two requests
+SWEEP_S = 0.25
+_TOLD_S = 1.0  # how long one that is turned away may take to ask and be told why
+_LINGER_S = 2.0  # how long what is still sent is swallowed, so that the answer arrives
+_FAREWELL_S = 0.1  # of it at the least
+_TAKEN_BYTES = 32 * 1024  # of an answer must have been read before the deadline starts anew
+_PIPELINE = 4  # requests that are kept while one is answered; then reading pauses
+_BUFFER_BYTES = 64 * 1024
+_BODY_LIMIT_BYTES = 8 * words.BODY_LIMIT_BYTES  # on the wire; chunks of one byte need six
+
+_log = structlog.get_logger()
+
+
+@dataclass(frozen=True, kw_only=True)
+class House:
+    """What all connections share."""
+
+    surface: Surface
+    connections: Connections
+    counts: Counts
+    log: QuietLog
+    make_id: Callable[[], str]
+    timer: Callable[[], float]
+
+
+class BridgeServer(web.Server):
+    """aiohttp's plain server with our own connections."""
+
+    def __init__(
+        self,
+        *,
+        handle: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]],
+        house: House,
+    ) -> None:
+        super().__init__(handle)
+        self._house = house
+
+    def __call__(self) -> RequestHandler:
+        """Return what serves one connection."""
+        return Connection(self, house=self._house)
+
+    async def sweep_once(self) -> int:
+        """Check the deadlines of every connection and return how many were closed."""
+        return self._house.connections.run_once(now_s=self._house.timer())
+
+
+class Connection(RequestHandler):
+    """aiohttp's connection, bounded in time and strict about where a request ends."""
+
+    __slots__ = (
+        "_began_s",
+        "_body_bytes",
+        "_deaf",
+        "_gone",
+        "_head_bytes",
+        "_head_since_s",
+        "_house",
+        "_idle_since_s",
+        "_is_guest",
+        "_is_last",
+        "_opened_s",
+        "_receiving",
+        "_unread",
+        "_wire",
+        "peer",
+    )
+
+    def __init__(self, server: BridgeServer, *, house: House) -> None:
+        super().__init__(
+            server,
+            loop=asyncio.get_running_loop(),
+            access_log=None,  # type: ignore[arg-type] # writing a line per request halves aiohttp's speed
+            auto_decompress=False,  # a bomb of 64 KiB would unpack to 64 MiB
+            lingering_time=_LINGER_S,
+            max_headers=HEADERS_LIMIT,
+            read_bufsize=_BUFFER_BYTES,
+        )
+        self._max_msg_queue_size = _PIPELINE
+        self._msg_queue_resume_size = 1
+        self._house = house
+        self.peer: PeerAddress | None = None
+        self._wire: asyncio.Transport | None = None
+        self._is_guest = False
+        self._deaf = False  # whatever still comes is not read as a request
+        self._is_last = False  # the request under way is the last one
+        self._opened_s = self._idle_since_s = house.timer()
+        self._head_since_s: float | None = None
+        self._head_bytes = 0
+        self._began_s: float | None = None
+        self._receiving: StreamReader = EMPTY_PAYLOAD
+        self._body_bytes = 0
+        self._gone: asyncio.Future[None] | None = None
+        self._unread: tuple[float, int] | None = None  # since when, and how many bytes
+
+    @property
+    def receive_by_s(self) -> float:
+        """The moment by which the request under way must have arrived whole."""
+        began_s = self._house.timer() if self._began_s is None else self._began_s
+        return began_s + RECEIVE_S
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take the connection in, or turn it away."""
+        self._wire = cast("asyncio.Transport", transport)  # uvloop's is none by its class
+        self.peer = _peer_of(transport)
+        self._is_guest = self._house.connections.enter(guest=self, now_s=self._opened_s)
+        if self._is_guest:
+            super().connection_made(transport)
+            return
+        self._house.log.info(event="connection_refused", address=str(self.peer))
+        if not self._house.connections.turn_away(guest=self):
+            self._tell_why()
+            self._wire.close()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Give the place free."""
+        self._house.connections.leave(guest=self)
+        self._wire = None
+        if self._gone is not None and not self._gone.done():
+            self._gone.set_result(None)
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Parse what came, unless nothing more is wanted of this connection."""
+        if self._deaf:
+            return
+        if not self._is_guest:
+            self._tell_why()
+        elif self._receiving.is_eof():
+            self._receive_head(data)
+        else:
+            self._body_bytes += len(data)
+            if self._body_bytes > _BODY_LIMIT_BYTES:
+                self._break_body()
+            else:
+                self._parse(data)
+
+    def _receive_head(self, data: bytes) -> None:
+        awaits = self._awaits_request()
+        if awaits and data:
+            if self._head_since_s is None:
+                self._head_since_s = self._house.timer()
+                self._house.connections.is_busy(guest=self)
+            self._head_bytes += len(data)
+        self._parse(data)
+        if awaits and self._messages:
+            self._began_s, self._head_since_s, self._head_bytes = self._head_since_s, None, 0
+        elif self._head_since_s is not None and self._head_bytes > HEAD_LIMIT_BYTES:
+            self._house.counts.add(kind="malformed", reason="head_too_large")
+            self._refuse(words.malformed(why=words.HEAD_TOO_LONG))
+
+    def _parse(self, data: bytes) -> None:
+        known = len(self._messages)
+        super().data_received(data)
+        if len(self._messages) > known:
+            self._house.connections.is_busy(guest=self)
+            self._inspect(known)
+
+    def cut(self, *, reason: str) -> None:
+        """Close at once, whatever was still to be sent, and count why."""
+        self._house.counts.add(kind="connections_closed", reason=reason)
+        self._deaf = True
+        if self._wire is not None:
+            self._wire.abort()
+
+    def check(self, *, now_s: float) -> str:
+        """Close the connection if one of its deadlines has passed, and return which."""
+        reason = self._passed(now_s)
+        if reason == "slow_head":
+            self._house.counts.add(kind="connections_closed", reason=reason)
+            self._refuse(words.slow_head())
+        elif reason:
+            self.cut(reason=reason)
+        return reason
+
+    async def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        """Send the answer; the time to swallow an unread body is what is left for receiving."""
+        if self._is_last and not resp.prepared:
+            resp.force_close()
+        left_s = min(_LINGER_S, max(0.0, self.receive_by_s - self._house.timer()))
+        self._lingering_time = left_s
+        finished = await super().finish_response(request, resp, start_time)
+        if self._deaf or not resp.keep_alive:
+            await self._part(left_s)
+        self._began_s = None
+        self._idle_since_s = self._house.timer()
+        if not self._messages:
+            self._house.connections.is_idle(guest=self)
+        return finished
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = HTTPStatus.INTERNAL_SERVER_ERROR,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """Return the envelope for what never reached the handler, and close."""
+        del message  # it quotes what the stranger sent
+        if isinstance(exc, ConnectionError):
+            raise exc  # the caller has left: nobody to tell, nothing to log
+        if request.writer.output_size > 0:
+            raise ConnectionError("part of another answer is out already")
+        surface = self._house.surface
+        if isinstance(exc, Refused):
+            reply = surface.refusal(refused=exc)
+        elif status < HTTPStatus.INTERNAL_SERVER_ERROR:
+            self._house.counts.add(kind="malformed", reason="parser")
+            self._house.log.info(event="malformed_http", why=type(exc).__name__)
+            why = words.HEAD_TOO_LONG if isinstance(exc, LineTooLong) else words.HEAD_MALFORMED
+            reply = surface.refusal(refused=words.malformed(why=why))
+        else:
+            _log.error("answer_failed", exc_info=exc)
+            reply = surface.fixed(reason="INTERNAL_ERROR")
+        response = response_of(reply=reply, request_id=self._house.make_id())
+        response.force_close()
+        return response
+
+    def log_exception(self, *args: Any, **kw: Any) -> None:
+        """Write to our own log what aiohttp has to say."""
+        _log.error("connection_failed", why=args[0] if args else "", exc_info=kw.get("exc_info"))
+
+    def _awaits_request(self) -> bool:
+        return not self._messages and (self._waiter is not None or not self._request_count)
+
+    def _inspect(self, known: int) -> None:
+        """Look at each new request before anything is done with it."""
+        for index in range(known, len(self._messages)):
+            message, payload = self._messages[index]
+            if not self._receiving.is_eof():  # a fault within a body
+                self._forget_from(index)
+                self._break_body()
+                return
+            if self._is_last:
+                self._forget_from(index)
+                return
+            if isinstance(message, _ErrInfo):
+                self._deaf = True
+                return
+            why = words.HEAD_TOO_LONG if is_too_large(head=message) else fault_of(head=message)
+            if why:
+                self._forget_from(index)
+                self._house.counts.add(kind="malformed", reason="head")
+                self._house.log.info(event="malformed_http", why=why)
+                self._refuse(words.malformed(why=why))
+                return
+            self._receiving, self._body_bytes = payload, 0
+            self._is_last = _ends_its_connection(message)
+
+    def _forget_from(self, index: int) -> None:
+        while len(self._messages) > index:
+            self._messages.pop()
+
+    def _break_body(self) -> None:
+        """Tell whoever reads the body that it never ends: the parser itself tells nobody."""
+        self._deaf = True
+        self._house.counts.add(kind="malformed", reason="body")
+        self._receiving.set_exception(web.RequestPayloadError("its framing is broken"))
+        self._receiving.feed_eof()  # so that nothing more of it is waited for
+        self._is_last = True
+
+    def _refuse(self, refused: Refused) -> None:
+        """Answer with `refused` after what was asked before it, close, and hear no more."""
+        self._deaf = True
+        self._head_since_s = None
+        status = HTTPStatus.BAD_REQUEST
+        self._messages.append((_ErrInfo(status, refused, ""), EMPTY_PAYLOAD))
+        self._request_count += 1
+        waiter = self._waiter
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+    async def _part(self, left_s: float) -> None:
+        """Say that nothing more comes, and give the client a moment to read and to close.
+
+        Closing at once would throw away the answer together with what is still unread.
+        """
+        self._deaf = True
+        self._lingering_time = 0.0  # it is done here
+        wire = self._wire
+        if wire is None or wire.is_closing() or not wire.can_write_eof():
+            return
+        try:
+            wire.write_eof()
+        except OSError:
+            return  # the client has closed already
+        self._gone = self._loop.create_future()
+        await asyncio.wait((self._gone,), timeout=max(_FAREWELL_S, left_s))
+
+    def _passed(self, now_s: float) -> str:
+        """Return which deadline has passed, or an empty text."""
+        if not self._is_guest:
+            return "turned_away" if now_s - self._opened_s >= _TOLD_S else ""
+        if self._is_unread(now_s):
+            return "answer_not_read"
+        if self._head_since_s is not None:
+            return "slow_head" if now_s - self._head_since_s >= RECEIVE_S else ""
+        if not self._awaits_request():
+            return ""
+        if not self._request_count:
+            return "silent" if now_s - self._opened_s >= RECEIVE_S else ""
+        return "idle" if now_s - self._idle_since_s >= IDLE_S else ""
+
+    def _is_unread(self, now_s: float) -> bool:
+        """Tell whether what was sent is not being taken away."""
+        wire = self._wire
+        if wire is None:
+            return False
+        size = wire.get_write_buffer_size()
+        if not size and not wire.is_closing():
+            self._unread = None
+        elif self._unread is None or size <= self._unread[1] - _TAKEN_BYTES:
+            self._unread = (now_s, size)
+        return self._unread is not None and now_s - self._unread[0] >= RECEIVE_S
+
+    def _tell_why(self) -> None:
+        """Send one that is turned away its 503, and nothing after it."""
+        self._deaf = True
+        wire = self._wire
+        if wire is None:
+            return
+        reply = self._house.surface.overloaded(retry_after_s=1)
+        wire.write(words.raw_answer(reply=reply, request_id=self._house.make_id()))
+        if not wire.can_write_eof():
+            wire.close()
+            return
+        with suppress(OSError):  # it may have left already
+            wire.write_eof()
+
+
+def response_of(*, reply: Reply, request_id: str) -> web.Response:
+    """Return `reply` as aiohttp sends it."""
+    response = web.Response(
+        status=reply.status,
+        body=reply.body,
+        headers=words.all_headers(reply=reply, request_id=request_id),
+    )
+    if reply.close:
+        response.force_close()
+    return response
+
+
+def _ends_its_connection(head: RawRequestMessage) -> bool:
+    """Tell whether what stands behind a request cannot be trusted to be the next one.
+
+    Behind a request to switch protocols the parser drops bytes; after a body in chunks it
+    takes the last line of the trailer for the first header of the next request (aiohttp
+    3.14), so that one caller could write into another's request. Both are served, once.
+    """
+    return head.chunked or head.upgrade or head.method == "CONNECT" or "upgrade" in head.headers
+
+
+def _peer_of(transport: asyncio.BaseTransport) -> PeerAddress | None:
+    name = transport.get_extra_info("peername")
+    return address_or_none(text=name[0].partition("%")[0]) if isinstance(name, tuple) else None

@@ -1,0 +1,336 @@
+"""Calls in frames are what unary calls are.
+
+| a call | over a stream of frames |
+|--------|--------------------------|
+| is answered | with its response and initial metadata |
+| is refused by the servicer | with its code, text and trailing metadata (binary too) |
+| breaks the servicer | UNKNOWN, with no word of the inside |
+| names no method | UNIMPLEMENTED |
+| runs out of time | DEADLINE_EXCEEDED here, and is cancelled there |
+| is left by its caller | cancelled there |
+| is slow | holds back no other, of the same frame or a later one |
+| meets a server without frames | is made in the plain way |
+| meets a stream that breaks | UNAVAILABLE; the next call opens another |
+| meets a server that leaves | is answered; the next goes elsewhere |
+| many at once | travel in few frames, each with its own answer |
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2
+
+from chassis.frame_channel import FrameChannel
+from chassis.frame_server import FrameServicer
+from payments.frames.v1 import frame_service_pb2_grpc
+
+_METHOD = "/test.Echo/Say"
+_TIMEOUT_S = 5.0
+
+Serve = Callable[[Any, Any], Awaitable[Any]]
+
+
+async def _continue(
+    continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Any]],
+    details: grpc.HandlerCallDetails,
+) -> Any:
+    return await continuation(details)
+
+
+@dataclass
+class _World:
+    """A server that serves one method in frames and in the plain way, and a channel to it."""
+
+    server: grpc.aio.Server
+    frames: FrameServicer
+    channel: FrameChannel
+    port: int
+    say: Any = None
+
+    async def ask(self, text: str, *, within_s: float = _TIMEOUT_S, **metadata: str) -> str:
+        request = health_pb2.HealthCheckRequest(service=text)
+        answer = await self.say(request, timeout=within_s, metadata=tuple(metadata.items()))
+        return str(answer.service)
+
+
+def _method(channel: Any, path: str = _METHOD) -> Any:
+    return channel.unary_unary(
+        path,
+        request_serializer=lambda message: message.SerializeToString(),
+        response_deserializer=health_pb2.HealthCheckRequest.FromString,
+    )
+
+
+@asynccontextmanager
+async def _world(serve: Serve, *, with_frames: bool = True) -> AsyncIterator[_World]:
+    handler: Any = grpc.unary_unary_rpc_method_handler(
+        serve,
+        request_deserializer=health_pb2.HealthCheckRequest.FromString,
+        response_serializer=lambda message: message.SerializeToString(),
+    )
+    server = grpc.aio.server()
+    server.add_generic_rpc_handlers(
+        (grpc.method_handlers_generic_handler("test.Echo", {"Say": handler}),)
+    )
+    frames = FrameServicer(handlers={_METHOD: handler}, intercept=_continue)
+    if with_frames:
+        frame_service_pb2_grpc.add_FrameServiceServicer_to_server(frames, server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    channel = FrameChannel(channel=grpc.aio.insecure_channel(f"127.0.0.1:{port}"))
+    world = _World(server=server, frames=frames, channel=channel, port=port)
+    world.say = _method(channel)
+    try:
+        yield world
+    finally:
+        await channel.close()
+        await server.stop(None)
+
+
+async def _echo(request: Any, context: Any) -> Any:
+    await context.send_initial_metadata((("seen", "yes"),))
+    return request
+
+
+async def test_a_call_is_answered_with_its_metadata() -> None:
+    async with _world(_echo) as world:
+        call = world.say(health_pb2.HealthCheckRequest(service="hello"), timeout=5)
+        assert (await call).service == "hello"
+        assert tuple(await call.initial_metadata()) == (("seen", "yes"),)
+
+
+async def test_the_servicer_sees_what_the_caller_sent() -> None:
+    seen: dict[str, Any] = {}
+
+    async def serve(request: Any, context: Any) -> Any:
+        seen["metadata"] = dict(context.invocation_metadata())
+        seen["left_s"] = context.time_remaining()
+        return request
+
+    async with _world(serve) as world:
+        await world.ask("hello", within_s=3, authorization="Bearer x")
+    assert seen["metadata"] == {"authorization": "Bearer x"}
+    assert 2 < seen["left_s"] <= 3
+
+
+async def test_a_refusal_keeps_its_code_text_and_trailing_metadata() -> None:
+    async def serve(request: Any, context: Any) -> Any:
+        del request
+        await context.abort(
+            grpc.StatusCode.NOT_FOUND, "no such bill", (("reason-bin", b"\x00\xff"), ("a", "b"))
+        )
+
+    async with _world(serve) as world:
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await world.ask("hello")
+    error = refused.value
+    assert (error.code(), error.details()) == (grpc.StatusCode.NOT_FOUND, "no such bill")
+    assert tuple(error.trailing_metadata() or ()) == (("reason-bin", b"\x00\xff"), ("a", "b"))
+
+
+async def test_a_broken_servicer_tells_nothing_of_itself() -> None:
+    async def serve(*_: Any) -> Any:
+        raise RuntimeError("the inside")
+
+    async with _world(serve) as world:
+        with pytest.raises(grpc.aio.AioRpcError) as failed:
+            await world.ask("hello")
+    assert failed.value.code() is grpc.StatusCode.UNKNOWN
+    assert "inside" not in str(failed.value.details())
+
+
+async def test_a_method_that_is_not_there_is_unimplemented_and_others_stay_framed() -> None:
+    async with _world(_echo) as world:
+        with pytest.raises(grpc.aio.AioRpcError) as failed:
+            await _method(world.channel, "/test.Echo/None")(
+                health_pb2.HealthCheckRequest(), timeout=5
+            )
+        assert failed.value.code() is grpc.StatusCode.UNIMPLEMENTED
+        assert world.channel._plain_until_s == 0
+        assert await world.ask("hello") == "hello"
+
+
+class _Held:
+    """A servicer that answers `quick` at once and holds everything else."""
+
+    def __init__(self) -> None:
+        self.started = asyncio.Event()
+        self.release = asyncio.Event()
+        self.cancelled = asyncio.Event()
+
+    async def __call__(self, request: Any, _: Any) -> Any:
+        if request.service == "quick":
+            return request
+        self.started.set()
+        try:
+            await self.release.wait()
+        except asyncio.CancelledError:
+            self.cancelled.set()
+            raise
+        return request
+
+
+async def _until(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(5):
+        while not holds():  # noqa: ASYNC110 - a stream has no event for a test to wait for
+            await asyncio.sleep(0.01)
+
+
+async def test_a_call_out_of_time_is_told_so_here_and_ended_there() -> None:
+    held = _Held()
+    async with _world(held) as world:
+        with pytest.raises(grpc.aio.AioRpcError) as late:
+            await world.ask("slow", within_s=0.2)
+        assert late.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+        await asyncio.wait_for(held.cancelled.wait(), 5)
+
+
+async def test_a_call_that_its_caller_left_is_cancelled_there() -> None:
+    held = _Held()
+    async with _world(held) as world:
+        asking = asyncio.create_task(world.ask("slow"))
+        await held.started.wait()
+        asking.cancel()
+        await asyncio.wait_for(held.cancelled.wait(), 5)
+        assert await world.ask("quick") == "quick"
+        assert world.channel._streams[0] is not None
+        assert world.channel._streams[0].under_way == 0
+
+
+async def test_a_slow_call_holds_back_no_other() -> None:
+    held = _Held()
+    async with _world(held) as world:
+        slow = [asyncio.create_task(world.ask("slow")) for _ in range(100)]
+        assert await asyncio.gather(*(world.ask("quick") for _ in range(50))) == ["quick"] * 50
+        held.release.set()
+        assert await asyncio.gather(*slow) == ["slow"] * 100
+
+
+async def test_many_at_once_each_get_their_own_answer() -> None:
+    async with _world(_echo) as world:
+        texts = [f"call {number}" for number in range(3000)]
+        assert await asyncio.gather(*map(world.ask, texts)) == texts
+
+
+async def test_what_comes_while_a_frame_is_on_its_way_is_the_next_frame() -> None:
+    async with _world(_echo) as world:
+        await world.ask("first")  # the stream is open
+        stream = world.channel._streams[0]
+        assert stream is not None
+        written: list[int] = []
+        write = stream._rpc.write
+
+        async def counted(frame: Any) -> None:
+            written.append(len(frame.calls))
+            await write(frame)
+
+        stream._rpc.write = counted
+        await asyncio.gather(*(world.ask(str(number)) for number in range(100)))
+    assert sum(written) == 100
+    assert max(written) == 64
+    assert len(written) < 20
+
+
+async def test_a_large_message_travels_alone() -> None:
+    async with _world(_echo) as world:
+        large = "x" * 300_000
+        assert await asyncio.gather(*(world.ask(large) for _ in range(3))) == [large] * 3
+
+
+async def test_a_server_without_frames_is_called_in_the_plain_way() -> None:
+    async with _world(_echo, with_frames=False) as world:
+        assert await asyncio.gather(*(world.ask(str(n)) for n in range(20))) == [
+            str(n) for n in range(20)
+        ]
+        assert world.channel._plain_until_s > 0
+        assert await world.ask("again") == "again"
+
+
+async def test_a_broken_stream_fails_its_calls_and_the_next_opens_another() -> None:
+    held = _Held()
+    async with _world(held) as world:
+        asking = asyncio.create_task(world.ask("slow"))
+        await held.started.wait()
+        stream = world.channel._streams[0]
+        assert stream is not None
+        stream._rpc.cancel()
+        with pytest.raises(grpc.aio.AioRpcError) as lost:
+            await asking
+        assert lost.value.code() in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED}
+        assert await world.ask("quick") == "quick"
+
+
+async def test_nobody_listening_is_unavailable() -> None:
+    channel = FrameChannel(channel=grpc.aio.insecure_channel("127.0.0.1:1"))
+    with pytest.raises(grpc.aio.AioRpcError) as failed:
+        await _method(channel)(health_pb2.HealthCheckRequest(), timeout=5)
+    assert failed.value.code() is grpc.StatusCode.UNAVAILABLE
+    await channel.close()
+
+
+async def test_a_server_that_leaves_answers_what_it_took_and_gets_no_more() -> None:
+    held = _Held()
+    async with _world(held) as world:
+        asking = asyncio.create_task(world.ask("slow"))
+        await held.started.wait()
+        old = world.channel._streams[0]
+        assert old is not None
+        world.frames.drain()
+        await _until(lambda: old.ended)
+        held.release.set()
+        assert await asking == "slow"
+        await asyncio.wait_for(asyncio.wait(old._tasks), 5)
+
+
+async def test_more_than_can_be_under_way_is_refused_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("chassis.frame_stream._MOST_UNDER_WAY", 10)
+    held = _Held()
+    async with _world(held) as world:
+        asking = [asyncio.create_task(world.ask("slow")) for _ in range(10)]
+        await held.started.wait()
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await world.ask("quick")
+        assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        held.release.set()
+        await asyncio.gather(*asking)
+
+
+async def test_a_server_with_enough_under_way_reads_no_more_and_loses_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("chassis.frame_server._MOST_UNDER_WAY", 8)
+    held = _Held()
+    async with _world(held) as world:
+        asking = [asyncio.create_task(world.ask(f"slow {number}")) for number in range(300)]
+        await held.started.wait()
+        await asyncio.sleep(0.1)
+        held.release.set()
+        assert await asyncio.gather(*asking) == [f"slow {number}" for number in range(300)]
+
+
+async def test_several_streams_share_the_calls_and_a_quiet_caller_uses_one() -> None:
+    held = _Held()
+    async with _world(held) as world:
+        channel = FrameChannel(
+            channel=grpc.aio.insecure_channel(f"127.0.0.1:{world.port}"), streams=2
+        )
+        world.say = _method(channel)
+        for _ in range(5):
+            await world.ask("quick")
+        assert [stream is not None for stream in channel._streams] == [True, False]
+        asking = [asyncio.create_task(world.ask("slow")) for _ in range(10)]
+        await held.started.wait()
+        await _until(
+            lambda: sum(one.under_way for one in channel._streams if one is not None) == 10
+        )
+        assert [one.under_way for one in channel._streams if one is not None] == [5, 5]
+        held.release.set()
+        await asyncio.gather(*asking)
+        await channel.close()

@@ -1,0 +1,141 @@
+"""An open-loop load: arrivals by chance (Poisson), whatever the answers take.
+
+Requests are prepared bytes over kept connections, so that the generator costs little of the
+two cores that it shares with what it measures.
+"""
+
+import asyncio
+import random
+import time
+from collections import Counter, deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+_LIMIT_S = 10.0  # an answer that takes longer counts as none
+_HEAD_END = b"\r\n\r\n"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answered:
+    """One request: when it was due to start, how long its answer took, and its status."""
+
+    due_s: float  # since the load began
+    took_s: float
+    status: int  # 0: no answer
+
+
+@dataclass(kw_only=True)
+class Load:
+    """What one load came to."""
+
+    answers: list[Answered] = field(default_factory=list)
+
+    @property
+    def statuses(self) -> Counter[int]:
+        """How often each status came."""
+        return Counter(one.status for one in self.answers)
+
+    def good(self, *, since_s: float = 0.0, until_s: float = 1e9) -> list[Answered]:
+        """Return the requests due in that span that were answered 200."""
+        return [one for one in self.answers if one.status == 200 and since_s <= one.due_s < until_s]
+
+
+def percentile(*, answers: Sequence[Answered], share: float) -> float:
+    """Return the time in milliseconds within which `share` of the answers came."""
+    took = sorted(one.took_s for one in answers)
+    if not took:
+        return float("nan")
+    return took[min(len(took) - 1, int(len(took) * share))] * 1000
+
+
+class Connections:
+    """Connections to one address, kept between requests; at most `most` of them."""
+
+    def __init__(self, *, port: int, most: int) -> None:
+        self._port = port
+        self._idle: deque[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = deque()
+        self._places = asyncio.Semaphore(most)
+
+    async def exchange(self, request: bytes) -> int:
+        """Return the status of the answer to `request`, 0 if there was none."""
+        async with self._places:
+            pair = None
+            try:
+                async with asyncio.timeout(_LIMIT_S):
+                    pair = (
+                        self._idle.pop()
+                        if self._idle
+                        else await asyncio.open_connection("127.0.0.1", self._port)
+                    )
+                    status, stays = await _exchanged(*pair, request)
+            except (OSError, TimeoutError, asyncio.IncompleteReadError, ValueError):
+                if pair is not None:
+                    pair[1].transport.abort()
+                return 0
+            if stays:
+                self._idle.append(pair)
+            else:
+                pair[1].transport.abort()
+            return status
+
+    def close(self) -> None:
+        """Close what is idle."""
+        while self._idle:
+            self._idle.pop()[1].transport.abort()
+
+
+async def open_loop(
+    *,
+    connections: Connections,
+    requests: Iterator[bytes],
+    per_second: float,
+    seconds: float,
+    rng: random.Random,
+) -> Load:
+    """Send `requests` at `per_second` for `seconds`, and return every answer."""
+    load, began_s = Load(), time.monotonic()
+    running: set[asyncio.Task[None]] = set()
+
+    async def send(request: bytes, due_s: float) -> None:
+        status = await connections.exchange(request)
+        took_s = time.monotonic() - began_s - due_s  # waiting for a connection counts
+        load.answers.append(Answered(due_s=due_s, took_s=took_s, status=status))
+
+    due_s = 0.0
+    while (due_s := due_s + rng.expovariate(per_second)) < seconds:
+        ahead_s = due_s - (time.monotonic() - began_s)
+        if ahead_s > 0:
+            await asyncio.sleep(ahead_s)
+        task = asyncio.create_task(send(next(requests), due_s))
+        running.add(task)
+        task.add_done_callback(running.discard)
+    if running:
+        await asyncio.wait(running)
+    return load
+
+
+async def closed_loop(
+    *, connections: Connections, requests: Iterator[bytes], callers: int, seconds: float
+) -> Load:
+    """Let `callers` send one request after another for `seconds`, and return every answer."""
+    load, began_s = Load(), time.monotonic()
+
+    async def call() -> None:
+        while (due_s := time.monotonic() - began_s) < seconds:
+            status = await connections.exchange(next(requests))
+            took_s = time.monotonic() - began_s - due_s
+            load.answers.append(Answered(due_s=due_s, took_s=took_s, status=status))
+
+    await asyncio.gather(*(call() for _ in range(callers)))
+    return load
+
+
+async def _exchanged(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request: bytes
+) -> tuple[int, bool]:
+    """Return the status, and whether the connection can be used again."""
+    writer.write(request)
+    head = (await reader.readuntil(_HEAD_END)).lower()
+    length = int(head.partition(b"content-length:")[2].partition(b"\r\n")[0] or b"0")
+    await reader.readexactly(length)
+    return int(head[9:12]), b"connection: close" not in head
