@@ -167,5 +167,6 @@ async def test_the_process_says_where_it_listens_and_stops_on_a_signal(stage: St
 def test_production_says_that_it_takes_tokens_in_clear(
     environ: dict[str, str], warned: bool
 ) -> None:
+    environ = {"WEBHOOK_ALLOW": "192.0.2.0/24"} | environ
     settings = read_settings(variables=Variables(environ=environ))
     assert plain_http_places(settings=settings) == (("0.0.0.0:8080",) if warned else ())

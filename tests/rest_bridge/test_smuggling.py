@@ -155,7 +155,7 @@ async def test_a_body_cannot_be_a_bomb(stage: Stage) -> None:
     extra = b"Content-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(bomb)
     (answer,) = await all_heard(stage.address, POST + extra + bomb[: 1 << 15])
     assert answer.status == 415
-    assert "gzip" in answer.error["details"]
+    assert answer.error["details"] == "Content-Encoding: must be absent or identity"
     assert calls(stage) == []
 
 
