@@ -65,8 +65,11 @@ async def start(
     limits: Limits = Limits(),  # noqa: B008 # frozen
     peers: Peers = Peers(),  # noqa: B008 # frozen
     timer: Callable[[], float] = time.monotonic,
+    bounds: Bounds | None = None,
 ) -> Running:
     """Listen on every address of `listen` and return what runs.
+
+    `bounds` replace those that follow from the limits.
 
     :raises ContractFault: a route of the contracts cannot be served.
     :raises OSError: an address cannot be bound.
@@ -87,7 +90,7 @@ async def start(
         make_id=make_id,
         timer=timer,
     )
-    admission = Admission(bounds=bounds_of(calls=limits.calls), clock=timer)
+    admission = Admission(bounds=bounds or bounds_of(calls=limits.calls), clock=timer)
     bridge = Bridge(
         contract=contract,
         upstream=upstream,
