@@ -17,12 +17,13 @@ from chassis.process import repeat
 from chassis.rpc import open_channel
 from chassis.settings import Address, SettingError
 from rest_bridge.app import Bridge
-from rest_bridge.connection import SWEEP_S, BridgeServer, House
+from rest_bridge.connection import House
 from rest_bridge.connections import SPARE_DESCRIPTORS, Connections
 from rest_bridge.contract import Contract
 from rest_bridge.counts import Counts
 from rest_bridge.peers import Peers
 from rest_bridge.quiet_log import QuietLog
+from rest_bridge.server import SWEEP_S, BridgeServer
 from rest_bridge.settings import Limits, Settings
 from rest_bridge.surface import Surface
 from rest_bridge.upstream import Upstream
