@@ -1,18 +1,23 @@
 """A bearer token -> the caller it names (RFC 6750, RFC 7519, RFC 7517)."""
 
 import json
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import jwt
+
+from chassis.watched import WatchedFiles
 
 _ALGORITHMS = ("ES256", "ES384", "EdDSA", "RS256", "PS256")  # never "none", never a shared secret
 _REQUIRED = ["exp", "iat", "iss", "aud", "sub"]
 _LEEWAY_S = 30  # clocks of two machines differ
 _SCOPE_SEPARATOR = " "
+_LOOK_EVERY_S = 5.0  # so long a key that was taken out of the file is still good
+_LOOK_FOR_UNKNOWN_S = 1.0  # a flood of unknown keys is one look a second
 
 
 class TokenRefused(Exception):
@@ -39,11 +44,47 @@ class _Key:
     public_key: Any
 
 
+class Keys(Protocol):
+    """Public keys by their id; a mapping is one."""
+
+    def get(self, key_id: str, /) -> _Key | None:
+        """Return the key of that id, None where there is none."""
+
+
+class KeyFile:
+    """The public keys of a JWKS file, read again when it changes.
+
+    It is looked at every five seconds, and at most once a second for a key id that it does not
+    have; a new file that cannot be used leaves the old keys good and is logged.
+    """
+
+    def __init__(self, *, path: Path, clock: Callable[[], float] = time.monotonic) -> None:
+        """Read the file. `clock` is monotonic.
+
+        :raises KeysUnreadable: it cannot be used.
+        """
+        self._watched = WatchedFiles(
+            name="JWT_KEYS_FILE",
+            paths=[path],
+            read=lambda: read_keys(path),
+            broken=KeysUnreadable,
+            clock=clock,
+            every_s=_LOOK_EVERY_S,
+        )
+
+    def get(self, key_id: str, /) -> _Key | None:
+        """Return the key of that id, None where the file has none."""
+        found = self._watched.value().get(key_id)
+        if found is None:
+            found = self._watched.value(at_most_s_old=_LOOK_FOR_UNKNOWN_S).get(key_id)
+        return found
+
+
 class Authenticator:
     """Checks tokens against a set of public keys; two keys may be live during a rotation."""
 
-    def __init__(self, *, keys: Mapping[str, "_Key"], issuer: str, audience: str) -> None:
-        self._keys = dict(keys)
+    def __init__(self, *, keys: Keys, issuer: str, audience: str) -> None:
+        self._keys = keys
         self._issuer = issuer
         self._audience = audience
 
@@ -119,7 +160,7 @@ def read_keys(path: Path) -> dict[str, _Key]:
             found[key_id] = _Key(algorithm=algorithm, public_key=loaded.key)
     except OSError as problem:
         raise KeysUnreadable(f"{path}: {problem.strerror}") from None
-    except (ValueError, KeyError, TypeError, jwt.PyJWTError) as problem:
+    except (ValueError, KeyError, TypeError, RecursionError, jwt.PyJWTError) as problem:
         raise KeysUnreadable(f"{path}: is not a public JWKS ({type(problem).__name__})") from None
     if not found:
         raise KeysUnreadable(f"{path}: holds no keys")

@@ -23,14 +23,15 @@ from uuid import UUID
 
 MASK = "***"
 _LONGEST = 2000  # characters of one value: more is a body, not a fact
-_LONGEST_READ = 16_384  # what is looked through; of more the rest is not said
+_WINDOW = 32_768  # characters that are looked through: a megabyte would take seconds
+_EDGE = 8192  # of the window's end, longer than any secret
 _LONGEST_NAME = 100
 _MOST_MEMBERS = 50  # of one list or object
 _DEEPEST = 5
 _MOST_FRAMES = 25  # of one exception; the innermost are kept
 _MOST_EXCEPTIONS = 8  # of one chain or group
 _LEAST_SECRET = 6  # characters: masking a shorter one would riddle every line
-_MOST_SECRETS = 64  # tokens are renewed for ever; the oldest are forgotten
+_MOST_RENEWED = 64  # tokens are renewed for ever; the oldest are forgotten
 
 _SECRET_NAMES = re.compile(
     r"authorization|token|secret|password|passwd|passphrase|hash|cookie|payer|hmac|sasl_|signature"
@@ -57,19 +58,28 @@ class KnownSecrets:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._values: dict[str, None] = {}
+        self._lasting: set[str] = set()
+        self._renewed: dict[str, None] = {}  # the oldest first
         self._pattern: re.Pattern[str] | None = None
 
-    def remember(self, *, value: str) -> None:
-        """Mask `value` from now on, however it is spelled; one under 6 characters is not."""
+    def remember(self, *, value: str, renewed: bool = False) -> None:
+        """Mask `value` from now on, however it is spelled; one under 6 characters is not.
+
+        What is `renewed` is forgotten when 64 newer ones have come; other secrets never are.
+        """
         if len(value) < _LEAST_SECRET:
             return
         with self._lock:
-            self._values.pop(value, None)
-            self._values[value] = None
-            while len(self._values) > _MOST_SECRETS:
-                del self._values[next(iter(self._values))]
-            spellings = {one for known in self._values for one in _spellings(known)}
+            if not renewed:
+                self._lasting.add(value)
+            else:
+                self._renewed.pop(value, None)
+                self._renewed[value] = None
+                while len(self._renewed) > _MOST_RENEWED:
+                    del self._renewed[next(iter(self._renewed))]
+            spellings = {
+                one for known in (*self._lasting, *self._renewed) for one in _spellings(known)
+            }
             # The longest first, or a part of one would leave the rest of another.
             longest_first = sorted(spellings, key=len, reverse=True)
             self._pattern = re.compile("|".join(map(re.escape, longest_first)))
@@ -84,9 +94,12 @@ known_secrets = KnownSecrets()  # of the process, as its standard error is
 
 def masked_text(text: str, *, longest: int = _LONGEST) -> str:
     """Return `text` without secrets, cut after `longest` characters."""
-    # Cut after masking, and at a blank before it: half a secret is not recognised.
-    read = text if len(text) <= _LONGEST_READ else text[:_LONGEST_READ].rpartition(" ")[0]
-    return cut(_SECRET_TEXTS.sub(_without_value, known_secrets.masked(read)), longest=longest)
+    # Cut after masking: half a secret is not recognised. So is one at the window's end, and masks
+    # may have moved it to the front.
+    shown = _SECRET_TEXTS.sub(_without_value, known_secrets.masked(text[:_WINDOW]))
+    if len(text) > _WINDOW:
+        return f"{shown[:-_EDGE][:longest]}...({len(text)} in all)"
+    return cut(shown, longest=longest)
 
 
 def _without_value(found: re.Match[str]) -> str:

@@ -141,12 +141,18 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                     return await self._served(
                         serve, request, context, metadata, policy, ends_at_s=ends_at_s
                     )
-            except (ServiceError, Overloaded) as problem:
-                error = _too_busy(problem) if isinstance(problem, Overloaded) else problem
-                await context.abort(
-                    *to_abort(error=error, reasons=self._reasons, domain=self._domain)
-                )
-                raise  # abort() has raised already; this tells the type checker so
+            except ServiceError as error:
+                refusal = error
+            except Overloaded as problem:
+                refusal = _too_busy(problem)
+            except grpc.aio.AbortError:
+                raise
+            except Exception as problem:  # noqa: BLE001 - gRPC would send its text to the caller
+                refusal = self._explained(problem, serve.__name__)
+            await context.abort(
+                *to_abort(error=refusal, reasons=self._reasons, domain=self._domain)
+            )
+            raise AssertionError("abort() has raised")  # this tells the type checker so
 
         return grpc.unary_unary_rpc_method_handler(
             guarded, handler.request_deserializer, handler.response_serializer
@@ -180,10 +186,6 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                 message="The deadline passed before the answer was ready",
                 retry_after_s=1,
             ) from None
-        except (ServiceError, grpc.aio.AbortError):
-            raise
-        except Exception as problem:  # noqa: BLE001 - whatever it is, its text stays here
-            raise self._explained(problem, serve.__name__) from None
 
     def _explained(self, problem: Exception, method: str) -> ServiceError:
         known = self._translate(problem)

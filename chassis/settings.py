@@ -42,6 +42,11 @@ class Variables:
         self._environ = environ
         self._unsealed: dict[str, str] = {}
 
+    @property
+    def environ(self) -> Mapping[str, str]:
+        """All of them as they are written, `.env` included."""
+        return self._environ
+
     def text(self, name: str, *, default: str | None = None) -> str:
         """Return the value of `name`, or what the file in `{name}_FILE` holds.
 

@@ -53,7 +53,6 @@ def configure_logging(*, service: str, level: str) -> None:
     logging.basicConfig(
         handlers=[LibraryHandler(service=service, stream=sys.stderr)], level=level, force=True
     )
-    logging.raiseExceptions = False  # its complaint prints the arguments of the line
     warnings.showwarning = _warned
     sys.excepthook = _uncaught
     sys.unraisablehook = _unraisable
@@ -96,6 +95,14 @@ class LibraryHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write one line, whatever the record holds."""
+        try:
+            line = self._line(record)
+            self._stream.write(f"{line}\n")
+            self._stream.flush()
+        except Exception:  # noqa: BLE001 - a log that cannot be written breaks nobody's work
+            self.handleError(record)
+
+    def _line(self, record: logging.LogRecord) -> str:
         event = redact(
             None,
             "",
@@ -106,8 +113,7 @@ class LibraryHandler(logging.Handler):
                 "exc_info": record.exc_info,
             },
         )
-        self._stream.write(f"{_render(None, '', self._add_origin(None, '', event))}\n")
-        self._stream.flush()
+        return _render(None, "", self._add_origin(None, "", event))
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
         """Stay silent: logging's own complaint prints the arguments of the line."""

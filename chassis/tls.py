@@ -7,10 +7,9 @@ A client trusts `CLIENT_TLS_CA_PATH` alone, and shows `CLIENT_TLS_CERTIFICATE_PA
 
 import ssl
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -83,33 +82,6 @@ def read_client_tls(*, variables: Variables, production: bool) -> TlsFiles | Non
 def server_name_of(*, variables: Variables, name: str) -> str:
     """Return whom the certificate of the service `name` must speak for, "" for its target."""
     return variables.text(f"CLIENT_TLS_{name}_SERVER_NAME", default="")
-
-
-def refuse_plaintext(*, variables: Variables, places: Iterable[tuple[str, str]]) -> None:
-    """Return if none of the (variable, address) pairs lets plain text leave this machine.
-
-    `ALLOW_PLAINTEXT_GRPC` may give a reason, such as a mesh that encrypts.
-
-    :raises SettingError: one does, and nobody says why.
-    """
-    if variables.text("ALLOW_PLAINTEXT_GRPC", default="").strip():
-        return
-    for name, address in places:
-        if not is_loopback(target=address):
-            raise SettingError(
-                f"{name}: production speaks TLS beyond this machine;"
-                " set the *_TLS_* files, or ALLOW_PLAINTEXT_GRPC to the reason why not"
-            )
-
-
-def is_loopback(*, target: str) -> bool:
-    """Tell whether all addresses of a gRPC target, or of `host:port`, are this machine's own."""
-    scheme, separator, rest = target.partition(":")
-    if scheme in ("unix", "unix-abstract"):
-        return True
-    if separator and scheme in ("dns", "ipv4", "ipv6"):
-        target = rest.rpartition("/")[2]  # dns://resolver/name
-    return all(_is_loopback_host(_host_of(one.strip())) for one in target.split(","))
 
 
 def read_material(*, files: TlsFiles, now: datetime) -> Material:
@@ -298,16 +270,3 @@ def _refuse_wrong_key(name: str, path: Path, content: bytes, certificate: x509.C
     form = (serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
     if key.public_key().public_bytes(*form) != certificate.public_key().public_bytes(*form):
         raise SettingError(f"{name}: {path}: is the key of another certificate")
-
-
-def _host_of(address: str) -> str:
-    if address.startswith("["):
-        return address[1:].partition("]")[0]
-    return address if address.count(":") > 1 else address.partition(":")[0]
-
-
-def _is_loopback_host(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host.lower() == "localhost"

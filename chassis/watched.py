@@ -32,8 +32,8 @@ class WatchedFiles(Generic[T]):
     ) -> None:
         """Read for the first time; what `read` raises is raised.
 
-        Later `broken` is logged with its text, which must hold nothing secret. `clock` is
-        monotonic.
+        Later whatever it raises is logged, `broken` with its text, which must hold nothing
+        secret. `clock` is monotonic.
         """
         self._name = name
         self._paths = paths
@@ -63,9 +63,10 @@ class WatchedFiles(Generic[T]):
             return
         try:
             self._value = self._read()
-        except self._broken as problem:
+        except Exception as problem:  # noqa: BLE001 - whatever it is, the last good value stands
             if signature != self._refused:  # tried again at each look, told once per change
-                _log.error("new_file_not_used", name=self._name, why=str(problem))
+                why = str(problem) if isinstance(problem, self._broken) else type(problem).__name__
+                _log.error("new_file_not_used", name=self._name, why=why)
             self._refused = signature
         else:
             _log.info("new_file_used", name=self._name)

@@ -23,7 +23,7 @@ def main() -> int:
     configure_logging(service="gateway", level="INFO")  # until the settings say which
     try:
         variables = own_variables()
-        settings = read_settings(variables=variables, environ=os.environ)
+        settings = read_settings(variables=variables, environ=variables.environ)
         configure_logging(service="gateway", level=settings.log_level)
         run_until_stopped(make=lambda: GatewayProcess(settings=settings))
     except (SettingError, KeysUnreadable, SchemaBehind, DatabaseUnavailable, OSError) as problem:

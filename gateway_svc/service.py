@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 import structlog
 from google.protobuf import descriptor_pool
 
-from chassis.auth import Authenticator, read_keys
+from chassis.auth import Authenticator, KeyFile
 from chassis.backoff import growing_pause
 from chassis.crash_points import CrashPoints, no_crash
 from chassis.database import Database, DatabaseUnavailable
@@ -117,7 +117,7 @@ class GatewayProcess:
                 ),
                 domain=_DOMAIN,
                 authenticator=Authenticator(
-                    keys=read_keys(settings.jwt_keys_file),
+                    keys=KeyFile(path=settings.jwt_keys_file),
                     issuer=settings.jwt_issuer,
                     audience=settings.jwt_audience,
                 ),

@@ -8,10 +8,14 @@ from pathlib import Path
 
 from chassis.database import Database
 from chassis.kafka import KafkaOptions
+from chassis.plaintext import refuse_plaintext
 from chassis.publisher import publisher_from_url
 from chassis.secrets import refuse_disclosed, texts_of_document, texts_of_environ
 from chassis.settings import Address, SettingError, Variables
-from chassis.tls import TlsFiles, read_server_tls, refuse_plaintext
+from chassis.tls import (
+    TlsFiles,
+    read_server_tls,
+)
 from gateway_svc.banks.configuration import BankConfig, read_banks, read_document
 from gateway_svc.completer import PollPlan
 
@@ -37,7 +41,7 @@ class GatewaySettings:
     production: bool
     listen: Address
     tls: TlsFiles | None
-    database_url: str
+    database_url: str = field(repr=False)  # holds a password
     events_url: str
     kafka: KafkaOptions
     topic_prefix: str
@@ -181,7 +185,13 @@ def kafka_options(variables: Variables) -> KafkaOptions:
 
     def file(name: str) -> Path | None:
         value = variables.text(name, default="")
-        return Path(value) if value else None
+        if not value:
+            return None
+        try:
+            Path(value).read_bytes()  # aiokafka reads it at the first event, when nobody watches
+        except OSError as problem:
+            raise SettingError(f"{name}: {value}: {problem.strerror}") from None
+        return Path(value)
 
     return KafkaOptions(
         security_protocol=variables.choice(

@@ -21,7 +21,7 @@ def main() -> int:
     configure_logging(service="khqr", level="INFO")  # until the settings say which
     try:
         variables = own_variables()
-        settings = read_settings(variables=variables, environ=os.environ)
+        settings = read_settings(variables=variables, environ=variables.environ)
         configure_logging(service="khqr", level=settings.log_level)
         run_until_stopped(make=lambda: KhqrProcess(settings=settings))
     except (SettingError, KeysUnreadable, OSError) as problem:

@@ -64,7 +64,7 @@ class TokenFile:
             raise SettingError(f"GATEWAY_TOKEN_FILE: {self._path}: is no token") from None
         if not token or any(character.isspace() for character in token):
             raise SettingError(f"GATEWAY_TOKEN_FILE: {self._path}: holds no single token")
-        known_secrets.remember(value=token)
+        known_secrets.remember(value=token, renewed=True)
         self._token, self._seen = token, seen
 
 

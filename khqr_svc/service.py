@@ -8,7 +8,7 @@ from datetime import datetime
 import structlog
 from google.protobuf import descriptor_pool
 
-from chassis.auth import Authenticator, read_keys
+from chassis.auth import Authenticator, KeyFile
 from chassis.errors import Reasons, ServiceError
 from chassis.http_client import HttpClient
 from chassis.process import repeat
@@ -64,7 +64,7 @@ class KhqrProcess:
         )
         token = TokenFile(path=settings.gateway_token_file)
         authenticator = Authenticator(
-            keys=read_keys(settings.jwt_keys_file),
+            keys=KeyFile(path=settings.jwt_keys_file),
             issuer=settings.jwt_issuer,
             audience=settings.jwt_audience,
         )

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from chassis.plaintext import refuse_plaintext
 from chassis.secrets import (
     SecretReference,
     refuse_disclosed,
@@ -15,7 +16,6 @@ from chassis.tls import (
     TlsFiles,
     read_client_tls,
     read_server_tls,
-    refuse_plaintext,
     server_name_of,
 )
 from khqr_svc.banks.configuration import BankSettings, QrEndpoints, read_banks, read_document

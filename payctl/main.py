@@ -54,10 +54,10 @@ def token(
 
 @app.command()
 def rotate() -> None:
-    """Make a new signing key; tokens of the one before it stay good. Restart to use it."""
+    """Make a new signing key; tokens of the one before it stay good."""
     settings = read_token_settings(variables=own_variables())
     key = rotate_keys(folder=settings.folder)
-    typer.echo(f"New key {key.key_id} in {settings.folder}; restart the services to use it.")
+    typer.echo(f"New key {key.key_id} in {settings.folder}; the services read it within seconds.")
 
 
 @app.command()

@@ -57,6 +57,7 @@ async def bring_up(*, parts: tuple[Part, ...], around: Surroundings) -> int:
 
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, asked_to_stop)
+    refuse_tls(variables=around.variables)
     var = around.variables.path("VAR_DIR", default=Path("var"))
     with _only_one(var):
         listens = {
@@ -129,6 +130,22 @@ async def _run(
     else:
         around.say("Ready.")
     return await supervisor.first_death()
+
+
+def refuse_tls(*, variables: Variables) -> None:
+    """Return if no variable asks for TLS: the sandbox and the probes speak plain text.
+
+    :raises SettingError: one does.
+    """
+    unset = Path()
+    for side in ("BRIDGE", "GATEWAY", "KHQR", "CLIENT"):
+        for file in ("CERTIFICATE", "KEY", "CLIENT_CA", "CA"):
+            name = f"{side}_TLS_{file}_PATH"
+            if variables.path(name, default=unset) != unset:
+                raise SettingError(
+                    f"{name}: payctl up speaks plain text on this machine; unset it, or start"
+                    " the services one by one"
+                )
 
 
 def refuse_taken(*, part: Part, addresses: tuple[Address, ...]) -> None:

@@ -14,7 +14,7 @@ from chassis.settings import SettingError, own_variables
 from chassis.telemetry import complain, configure_logging
 from rest_bridge.contract import load_contract, read_image
 from rest_bridge.service import serve
-from rest_bridge.settings import read_client, read_settings, read_targets
+from rest_bridge.settings import plain_http_places, read_client, read_settings, read_targets
 
 _WRONG_SETTING = 2
 
@@ -33,7 +33,13 @@ def main() -> int:
         configure_logging(service="bridge", level=settings.log_level)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(
-                serve(contract=contract, targets=targets, settings=settings, client_tls=client)
+                serve(
+                    contract=contract,
+                    targets=targets,
+                    settings=settings,
+                    client_tls=client,
+                    plain=plain_http_places(settings=settings),
+                )
             )
     except (SettingError, ContractFault, OSError) as problem:
         complain(service="rest_bridge", problem=problem)

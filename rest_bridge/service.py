@@ -174,8 +174,9 @@ async def serve(
     targets: Mapping[str, str],
     settings: Settings,
     client_tls: ClientTls | None = None,
+    plain: Sequence[str] = (),
 ) -> None:
-    """Serve until SIGTERM or SIGINT, then drain."""
+    """Serve until SIGTERM or SIGINT, then drain; `plain` tells where production has no TLS."""
     allow_descriptors(connections=settings.limits.connections)
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -190,6 +191,8 @@ async def serve(
         peers=settings.peers,
     )
     _log.info("listening", addresses=[str(one) for one in running.addresses])
+    if plain:
+        _log.warning("plain_http", listen=plain, unless="something in front ends TLS")
     await stop.wait()
     _log.info("draining")
     await running.drain()

@@ -1,15 +1,15 @@
 """What the bridge is told by its environment."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from chassis.plaintext import is_loopback, refuse_plaintext
 from chassis.settings import Address, SettingError, Variables
 from chassis.tls import (
     TlsFiles,
     read_client_tls,
     read_server_tls,
-    refuse_plaintext,
     server_name_of,
 )
 from rest_bridge.peers import Peers, networks, refuse_everyone
@@ -111,6 +111,16 @@ def read_client(
         files=files,
         server_names={name: server_name_of(variables=variables, name=name) for name in targets},
     )
+
+
+def plain_http_places(*, settings: Settings) -> Sequence[str]:
+    """Return the addresses where production takes tokens in clear from beyond this machine.
+
+    They are told in the log, not refused: what stands in front of the bridge often ends TLS.
+    """
+    if settings.environment != _PRODUCTION or settings.tls is not None:
+        return ()
+    return tuple(str(one) for one in settings.listen if not is_loopback(target=str(one)))
 
 
 def _read_limits(variables: Variables) -> Limits:

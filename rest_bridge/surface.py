@@ -175,7 +175,7 @@ def refuse_unreadable_body(*, content_type: str, charset: str | None, encoding: 
         raise Refused(
             status=415,
             message="The body must not be compressed",
-            details=f"Content-Encoding: {encoding[:40]!a} is not taken, only identity",
+            details="Content-Encoding: must be absent or identity",
             close=True,
         )
 

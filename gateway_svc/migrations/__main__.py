@@ -1,7 +1,6 @@
 """Brings the schema to the newest revision: `python -m gateway_svc.migrations`."""
 
 import asyncio
-import os
 import sys
 
 from chassis.database import Database, DatabaseUnavailable
@@ -22,7 +21,8 @@ async def _migrate(url: str) -> None:
 def main() -> int:
     """Migrate the database of this environment; return the exit code."""
     try:
-        settings = read_settings(variables=own_variables(), environ=os.environ)
+        variables = own_variables()
+        settings = read_settings(variables=variables, environ=variables.environ)
         asyncio.run(_migrate(settings.database_url))
     except (SettingError, DatabaseUnavailable) as problem:
         complain(service="migrations", problem=problem)

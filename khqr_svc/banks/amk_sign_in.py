@@ -91,7 +91,7 @@ class AmkSignIn:
         asked_at = self._clock()
         body = msgspec.json.encode(self._credentials())
         answer = _parsed(await self._endpoint.post(body=body, headers={}, deadline=deadline))
-        known_secrets.remember(value=answer.access_token)
+        known_secrets.remember(value=answer.access_token, renewed=True)
         lasts_s = min(answer.expires_in, _LONGEST_S)
         self._token = _Token(
             text=answer.access_token,

@@ -6,6 +6,13 @@
 | expired, from the future, other issuer or audience       | no       |
 | a required claim missing or of a wrong type              | no       |
 | unknown kid, other key, `none`, HMAC with the public key | no       |
+
+| the key file                                | what happens                                     |
+|---------------------------------------------|--------------------------------------------------|
+| has a new key                               | known within a second of the first token by it   |
+| has lost a key                              | refused after five seconds                       |
+| is broken or gone                           | the old keys stay good; told once, as an error   |
+| unchanged, a thousand unknown keys          | looked at once a second, read never              |
 """
 
 import base64
@@ -17,10 +24,18 @@ from typing import Any
 
 import jwt
 import pytest
+import structlog
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from chassis.auth import Authenticator, KeysUnreadable, TokenRefused, bearer_token, read_keys
+from chassis.auth import (
+    Authenticator,
+    KeyFile,
+    KeysUnreadable,
+    TokenRefused,
+    bearer_token,
+    read_keys,
+)
 from tests.support.tokens import AUDIENCE, ISSUER, SigningKey, write_jwks
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -172,3 +187,111 @@ def test_a_key_file_that_is_no_public_key_set_is_refused_by_name(tmp_path: Path,
 def test_a_missing_key_file_is_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(KeysUnreadable, match=r"nowhere\.json"):
         read_keys(tmp_path / "nowhere.json")
+
+
+class Watch:
+    """A monotonic clock that moves by hand."""
+
+    now_s = 100.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+def rotated(tmp_path: Path, *keys: SigningKey) -> None:
+    """Put a new file in the place of the old one, as payctl does."""
+    write_jwks(tmp_path / "draft.json", *keys).replace(tmp_path / "jwks.json")
+
+
+@pytest.fixture
+def watch() -> Watch:
+    return Watch()
+
+
+@pytest.fixture
+def watching(tmp_path: Path, watch: Watch) -> Authenticator:
+    keys = KeyFile(path=write_jwks(tmp_path / "jwks.json", OLD), clock=watch)
+    return Authenticator(keys=keys, issuer=ISSUER, audience=AUDIENCE)
+
+
+def is_known(authenticator: Authenticator, key: SigningKey) -> bool:
+    try:
+        authenticator.authenticate(token=key.token(now=NOW), now=NOW)
+    except TokenRefused:
+        return False
+    return True
+
+
+def test_a_new_key_is_known_a_second_after_it_was_published(
+    tmp_path: Path, watch: Watch, watching: Authenticator
+) -> None:
+    rotated(tmp_path, OLD, NEW)
+    assert not is_known(watching, NEW)  # looked at less than a second ago
+    watch.now_s += 1
+    assert is_known(watching, NEW)
+    assert is_known(watching, OLD)
+
+
+def test_a_key_that_was_taken_out_is_refused_after_five_seconds(
+    tmp_path: Path, watch: Watch, watching: Authenticator
+) -> None:
+    rotated(tmp_path, NEW)
+    watch.now_s += 4.9
+    assert is_known(watching, OLD)
+    watch.now_s += 0.1
+    assert not is_known(watching, OLD)
+
+
+def test_a_file_that_was_written_over_in_place_is_read_again(
+    tmp_path: Path, watch: Watch, watching: Authenticator
+) -> None:
+    write_jwks(tmp_path / "jwks.json", OLD, NEW)
+    watch.now_s += 1
+    assert is_known(watching, NEW)
+
+
+@pytest.mark.parametrize("broken", ["", '{"keys":[', '{"keys":[]}', "[" * 100_000, None])
+def test_a_broken_new_file_keeps_the_old_keys_and_is_told_once(
+    tmp_path: Path, watch: Watch, watching: Authenticator, broken: str | None
+) -> None:
+    path = tmp_path / "jwks.json"
+    path.unlink() if broken is None else path.write_text(broken)
+    with structlog.testing.capture_logs() as logs:
+        for _ in range(5):
+            watch.now_s += 5
+            assert is_known(watching, OLD)
+            assert not is_known(watching, NEW)
+    [told] = logs
+    assert (told["event"], told["log_level"], told["name"]) == (
+        "new_file_not_used",
+        "error",
+        "JWT_KEYS_FILE",
+    )
+    rotated(tmp_path, NEW)
+    watch.now_s += 5
+    assert is_known(watching, NEW)
+
+
+def test_a_flood_of_unknown_keys_is_one_look_a_second(
+    watch: Watch, watching: Authenticator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[Path] = []
+    reads: list[Path] = []
+    stat, read_text = Path.stat, Path.read_text
+
+    def counted_stat(path: Path, **options: Any) -> Any:
+        looks.append(path)
+        return stat(path, **options)
+
+    def counted_read(path: Path, **options: Any) -> Any:
+        reads.append(path)
+        return read_text(path, **options)
+
+    monkeypatch.setattr(Path, "stat", counted_stat)
+    monkeypatch.setattr(Path, "read_text", counted_read)
+    for _ in range(10):
+        watch.now_s += 1
+        for _ in range(100):
+            assert not is_known(watching, NEW)
+    assert len(looks) == 10
+    assert reads == []  # nothing had changed

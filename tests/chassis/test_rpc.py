@@ -196,6 +196,37 @@ async def test_a_service_error_keeps_reason_details_and_retry(tmp_path: Path) ->
     )
 
 
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [("r-1", True), ("a" * 128, True), ("a" * 129, False), ('a"b', False), ("a b", False)],
+)
+async def test_a_hostile_request_id_is_replaced(tmp_path: Path, given: str, kept: bool) -> None:
+    async def answer(_context: Any) -> pb.GetPaymentResponse:
+        return pb.GetPaymentResponse(policy_number=call_being_served.get().request_id)
+
+    async with serving(tmp_path, answer) as (_, channel):
+        response = await call(channel, token=KEY.token(), request_id=given)
+    assert (response.policy_number == given) is kept
+    assert len(response.policy_number) == (len(given) if kept else 36)
+
+
+@pytest.mark.parametrize(
+    "part", ["chassis.auth.Authenticator.authenticate", "chassis.rules.Rules.check"]
+)
+async def test_a_fault_on_the_way_to_the_servicer_keeps_its_text_inside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: str
+) -> None:
+    def broken(*_arguments: Any, **_options: Any) -> None:
+        raise LookupError("inner words")
+
+    monkeypatch.setattr(part, broken)
+    async with serving(tmp_path, ok) as (_, channel):
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await call(channel, token=KEY.token())
+    assert caught.value.code() is grpc.StatusCode.INTERNAL
+    assert "inner words" not in f"{caught.value.details()} {caught.value.trailing_metadata()}"
+
+
 async def test_an_unexpected_error_keeps_its_text_inside(tmp_path: Path) -> None:
     async def answer(_context: Any) -> pb.GetPaymentResponse:
         raise RuntimeError("password=hunter2")

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from chassis.redaction import known_secrets
 from chassis.settings import Address, SettingError, Variables, process_variables
 
 
@@ -63,6 +64,21 @@ def test_a_wrong_url_is_refused_without_being_quoted(text: str) -> None:
     assert "hunter2" not in str(refusal.value)
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "secret"),
+    [
+        ("DB_PASSWORD", "swordfish-a", "swordfish-a"),
+        ("URL", "postgresql://u:marlin%2Fb@h/d", "marlin/b"),
+        ("URL", "postgresql://h/d?user=u&password=catfish-c", "catfish-c"),
+    ],
+)
+def test_a_secret_that_was_read_is_never_said_again(name: str, value: str, secret: str) -> None:
+    assert known_secrets.masked(secret) == secret
+    read = variables(**{name: value})
+    assert (read.url(name, schemes=("postgresql",)) if name == "URL" else read.text(name)) == value
+    assert secret not in known_secrets.masked(f"why: {secret}")
+
+
 @pytest.mark.parametrize("text", ["x", "1.5", "-1", "11", "٣", "1" * 40])
 def test_a_number_out_of_its_bounds_is_refused(text: str) -> None:
     with pytest.raises(SettingError, match="from 0 to 10"):
@@ -90,6 +106,7 @@ def test_a_laptops_env_file_fills_the_gaps_and_production_ignores_it(tmp_path: P
     path.write_text("# comment\n\nA = one\nB='two'\n")
     laptop = process_variables(environ={"A": "set"}, dotenv=path)
     assert (laptop.text("A"), laptop.text("B")) == ("set", "two")
+    assert laptop.environ == {"A": "set", "B": "two"}  # what env:B of banks.toml refers to
     production = process_variables(environ={"ENVIRONMENT": "production"}, dotenv=path)
     assert production.text("A", default="none") == "none"
 

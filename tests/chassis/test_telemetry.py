@@ -41,7 +41,7 @@ def said(program: str) -> list[dict[str, Any]]:
     )
     assert result.stdout == b""
     text = result.stderr.decode("ascii")
-    assert text.endswith("\n")
+    assert not text or text.endswith("\n")
     assert CANARY not in text
     assert json.dumps(CANARY)[1:-1] not in text
     # split() at newlines alone would miss what a viewer takes for a new line
@@ -138,6 +138,19 @@ def test_what_nobody_caught_is_told_without_its_text(program: str, event: str, e
     lines = [line for line in said(program) if "exception" in line]
     assert [line["event"] for line in lines] == [event]
     assert lines[0]["exception"].startswith(error)
+
+
+def test_a_log_that_cannot_be_written_breaks_nobodys_work() -> None:
+    assert (
+        said(
+            "from chassis.telemetry import LibraryHandler\n"
+            "broken = open('/dev/full', 'w')\n"
+            "logging.root.handlers = [LibraryHandler(service='x', stream=broken)]\n"
+            "library.error('told to %s', canary)\n"
+            "try:\n broken.close()\nexcept OSError:\n pass"
+        )
+        == []
+    )
 
 
 def test_a_warning_is_told_by_its_place() -> None:

@@ -16,14 +16,13 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives import serialization
 
+from chassis.plaintext import is_loopback, refuse_plaintext
 from chassis.settings import SettingError, Variables
 from chassis.tls import (
     TlsFiles,
-    is_loopback,
     read_client_tls,
     read_material,
     read_server_tls,
-    refuse_plaintext,
     watched_material,
 )
 from tests.support.certificates import Authority, variables_of

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from chassis.sealed import key_line, seal
 from chassis.settings import SettingError, Variables
 from gateway_svc import settings as module
 from gateway_svc.settings import GatewaySettings, read_settings
@@ -88,6 +89,8 @@ def test_production_refuses(change: dict[str, str], named: str) -> None:
         ({"EVENTS_URL": "kafka://user:pw@h:1"}, "EVENTS_URL: events go to"),
         ({"TOPIC_PREFIX": "a b"}, "TOPIC_PREFIX: "),
         ({"KAFKA_SECURITY_PROTOCOL": "TLS"}, "KAFKA_SECURITY_PROTOCOL: "),
+        ({"KAFKA_CA_PATH": "nowhere.pem"}, "KAFKA_CA_PATH: nowhere.pem: No such file"),
+        ({"KAFKA_KEY_PATH": "var"}, "KAFKA_KEY_PATH: var: Is a directory"),
         ({"BANKS_FILE": "nowhere.toml"}, "BANKS_FILE: nowhere.toml: No such file"),
     ],
 )
@@ -157,7 +160,16 @@ def test_a_disclosed_credential_is_refused_wherever_it_stands(
     secret.write_text(stand_in + "\n")
     banks = tmp_path / "banks.toml"
     banks.write_text(f'[AMK]\ncurrencies = ["USD"]\n[AMK.sign_in]\npassword = "{stand_in}"\n')
+    key = bytes(range(32))
+    (tmp_path / "config.key").write_text(key_line(key=key))
+    sealed = tmp_path / "sealed.toml"
+    place = seal(text=stand_in, name="AMK.signing.key", key=key, nonce=bytes(12))
+    sealed.write_text(SIGNED + f'key = "{place}"')
+    variable = seal(text=stand_in, name="KAFKA_SASL_PASSWORD", key=key, nonce=bytes(12))
+    opened_by = {"CONFIG_KEY_FILE": "config.key"}
     for environ, named in (
+        ({"BANKS_FILE": str(sealed)} | opened_by, "AMK.signing.key"),
+        ({"KAFKA_SASL_PASSWORD": variable} | opened_by, "KAFKA_SASL_PASSWORD"),
         ({"AMK_PASSWORD": stand_in}, "AMK_PASSWORD"),
         ({"AMK_PASSWORD_FILE": str(secret)}, "AMK_PASSWORD_FILE"),
         ({"BANKS_FILE": str(banks)}, "BANKS_FILE"),

@@ -216,3 +216,9 @@ def test_production_is_refused(up: Callable[..., Running]) -> None:
     assert running.wait() == 2
     assert "ENVIRONMENT" in running.said()
     assert not (running.var / "first.pid").exists()
+
+
+def test_tls_is_refused_by_the_variable_that_asks_for_it(up: Callable[..., Running]) -> None:
+    running = up(GATEWAY_TLS_KEY_PATH="some.key")
+    assert running.wait() == 2
+    assert "GATEWAY_TLS_KEY_PATH: payctl up speaks plain text" in running.said()

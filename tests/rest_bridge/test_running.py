@@ -12,6 +12,8 @@ import pytest
 from google.protobuf.message import Message
 from grpc_health.v1 import health_pb2
 
+from chassis.settings import Variables
+from rest_bridge.settings import plain_http_places, read_settings
 from tests.rest_bridge.fakes import BEARER, Stage, served
 
 INQUIRY = "/AMK/payments?query=P123456789"
@@ -152,3 +154,18 @@ async def test_the_process_says_where_it_listens_and_stops_on_a_signal(stage: St
                 assert response.status == 200
         process.send_signal(signal.SIGTERM)
         assert await process.wait() == 0
+
+
+@pytest.mark.parametrize(
+    ("environ", "warned"),
+    [
+        ({"ENVIRONMENT": "production", "BRIDGE_LISTEN": "0.0.0.0:8080,127.0.0.1:8081"}, True),
+        ({"ENVIRONMENT": "production", "BRIDGE_LISTEN": "127.0.0.1:8080"}, False),
+        ({"ENVIRONMENT": "development", "BRIDGE_LISTEN": "0.0.0.0:8080"}, False),
+    ],
+)
+def test_production_says_that_it_takes_tokens_in_clear(
+    environ: dict[str, str], warned: bool
+) -> None:
+    settings = read_settings(variables=Variables(environ=environ))
+    assert plain_http_places(settings=settings) == (("0.0.0.0:8080",) if warned else ())

@@ -232,7 +232,9 @@ async def test_nothing_that_was_fed_in_comes_out(leaks: Leaks) -> None:
     await sabotage(leaks)
     body = BILL | {"payer": fed("sabotaged-payer"), "bankTransactionId": "AMK202510070002"}
     await leaks.ask("POST", "/AMK/payments", body=json.dumps(body).encode())
-    await asyncio.sleep(1)  # the relay and the completer speak on their own
+    for page in ("/", "/livez", "/readyz", "/openapi.json", "/docs", "/metrics"):
+        await leaks.ask("GET", page)
+    await until_published_or_refused(leaks)
     for module, program in leaks.programs.items():
         lines = list(lines_of(program))
         assert any(line["level"] == "debug" for line in lines), module
@@ -249,6 +251,17 @@ async def test_nothing_that_was_fed_in_comes_out(leaks: Leaks) -> None:
     else:
         assert "outbox_row_waits" in gateway  # what the broker refused
         assert "aiokafka" in gateway
+
+
+async def until_published_or_refused(leaks: Leaks) -> None:
+    """Wait for the relay, which works on its own."""
+    events, gateway = leaks.folder / "events.jsonl", leaks.programs["gateway_svc"]
+    async with asyncio.timeout(20):
+        while "outbox_row_waits" not in gateway.said() and (  # noqa: ASYNC110 - another process
+            not events.exists() or "payment.success" not in events.read_text()
+        ):
+            await asyncio.sleep(0.1)
+    await asyncio.sleep(0.5)  # what follows in its wake
 
 
 async def with_hostile_headers(leaks: Leaks) -> None:
