@@ -189,6 +189,9 @@ class AdvisoryLeadership:
         except DatabaseUnavailable as problem:
             _log.warning("leadership_unreachable", why=str(problem))
             await self.close()
+        except Exception:  # noqa: BLE001 - this process must be able to lead again
+            _log.exception("leadership_broke")
+            await self.close()
         self._tell()
         return int(self.tenure is not None)
 

@@ -7,6 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from chassis.kafka import KafkaOptions
+from chassis.metrics import metrics_listen
 from chassis.secrets import refuse_disclosed, texts_of_document, texts_of_environ
 from chassis.settings import Address, SettingError, Variables
 from gateway_svc.banks.configuration import BankConfig, read_banks, read_document
@@ -44,6 +45,7 @@ class GatewaySettings:
     log_level: str
     var_dir: Path
     inquiries_per_minute: int  # of one subject
+    metrics_listen: Address | None  # None: nobody asks
     crash_points_dir: Path | None  # where a drill says at which point to die; never in production
     budget_s: float = 5.0  # the whole of an inbound call (specification: "5 seconds max")
     drain_s: float = 8.0  # longer than any call, shorter than an orchestrator's patience
@@ -94,6 +96,7 @@ def read_settings(*, variables: Variables, environ: Mapping[str, str]) -> Gatewa
         inquiries_per_minute=variables.integer(
             "INQUIRIES_PER_MINUTE", default=100, least=1, most=1_000_000
         ),
+        metrics_listen=metrics_listen(variables),
         crash_points_dir=_crash_points_dir(variables, production=production),
     )
     # A disclosed credential is refused wherever it stands, on a laptop too.
