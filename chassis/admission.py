@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 _WEIGHT = 0.1  # of the newest call in the average length of calls
 _LONGEST_RETRY_S = 5.0
+_LEAST_S = 0.05  # with less left of its time no call can be answered
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,7 +121,7 @@ class Admission:
 
     def _foresee(self, kind: _Kind, ends_at_s: float) -> None:
         left_s = ends_at_s - self._clock()
-        if left_s <= 0:
+        if left_s < _LEAST_S:
             raise self._refused(kind, self._expected_s(kind))
         if self._has_place(kind):
             return
@@ -177,7 +178,7 @@ class Admission:
                 while kind.queue and self._has_place(kind):
                     waiting = kind.queue.popleft()
                     self._waiting[vital] -= 1
-                    in_time = waiting.ends_at_s > now_s
+                    in_time = waiting.ends_at_s - now_s >= _LEAST_S
                     if in_time:
                         self._take(kind)
                     waiting.turn.set_result(in_time)

@@ -18,6 +18,7 @@ from typing import Protocol
 
 import structlog
 from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from chassis.database import Database, DatabaseUnavailable
@@ -145,10 +146,14 @@ class _Session:
             await connection.execute(text("SELECT 1"))
 
     async def end(self) -> None:
+        """End the session: after what it is doing, or in the middle of it if that takes long."""
         self._ended = True
-        with contextlib.suppress(DatabaseUnavailable, OSError):
-            async with asyncio.timeout(_CLOSE_LIMIT_S):
-                await self._connection.close()
+        with contextlib.suppress(DatabaseUnavailable, SQLAlchemyError, OSError):
+            try:
+                async with asyncio.timeout(_CLOSE_LIMIT_S), self._alone:
+                    await self._connection.close()
+            except TimeoutError:
+                await self._connection.invalidate()
 
 
 class AdvisoryLeadership:
@@ -188,6 +193,9 @@ class AdvisoryLeadership:
                 await session.try_lock(key=self._key)
         except DatabaseUnavailable as problem:
             _log.warning("leadership_unreachable", why=str(problem))
+            await self.close()
+        except Exception:  # noqa: BLE001 - this process must be able to lead again
+            _log.exception("leadership_broke")
             await self.close()
         self._tell()
         return int(self.tenure is not None)

@@ -122,7 +122,9 @@ class Relay:
         if self._replays is None or not found:
             self._fruitless_rounds = 0
             return 0
+        self._reached("relay.before_replay")
         outcomes = await self._outcomes([one.event for one in found])
+        self._reached("relay.after_replay_acknowledgement")
         now = self._clock()
         async with tenure.transaction(name="relay_mark_replays") as connection:
             for one, outcome in zip(found, outcomes, strict=True):

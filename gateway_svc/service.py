@@ -17,6 +17,9 @@ from chassis.database import Database, DatabaseUnavailable
 from chassis.errors import Reasons, ServiceError
 from chassis.group_commit import GroupCommit, QueueFull, WriterFailed
 from chassis.http_client import HttpClient
+from chassis.leadership import PROOF_INTERVAL_S, leadership_of
+from chassis.metrics import MetricsServer, new_registry
+from chassis.outbox_metrics import OutboxMetrics
 from chassis.process import repeat
 from chassis.publisher import Publisher, publisher_from_url
 from chassis.rate_limit import RateLimit
@@ -27,7 +30,7 @@ from chassis.single_flight import FlightStopped
 from gateway_svc.banks.opening import open_bank
 from gateway_svc.completer import Completer
 from gateway_svc.confirmation import Confirmation
-from gateway_svc.events import EventWriter
+from gateway_svc.events import EventWriter, topics_of
 from gateway_svc.inquiry import LookupRecorder
 from gateway_svc.khqr_codes import KhqrCodes
 from gateway_svc.khqr_confirmation import KhqrConfirmation
@@ -36,13 +39,15 @@ from gateway_svc.policies import IntegrationService
 from gateway_svc.rows import Overtaken
 from gateway_svc.servicer import GatewayServicer
 from gateway_svc.settings import GatewaySettings
-from gateway_svc.tables import outbox
+from gateway_svc.tables import outbox, replays
 from payments.errors.v1 import errors_pb2
 from payments.gateway.v1 import gateway_service_pb2, gateway_service_pb2_grpc
 
 _DOMAIN = "payments"
 _SERVICE = gateway_service_pb2.DESCRIPTOR.services_by_name["GatewayService"]
 _PROBE_INTERVAL_S = 2.0
+_MEASURE_INTERVAL_S = 5.0
+_RELAY_LOCK = 7_150_002  # any number of ours; migrations have the one before
 _LONGEST_PAUSE = timedelta(minutes=15)
 
 _log = structlog.get_logger()
@@ -72,6 +77,21 @@ class GatewayProcess:
         self._publisher = publisher or publisher_from_url(
             url=settings.events_url, var_dir=settings.var_dir, options=settings.kafka
         )
+        self.leadership = leadership_of(database=self.database, key=_RELAY_LOCK)
+        self.metrics = new_registry()
+        self._outbox_metrics = OutboxMetrics(
+            registry=self.metrics,
+            database=self.database,
+            tables=replays,
+            topics=topics_of(prefix=settings.topic_prefix),
+            leadership=self.leadership,
+            clock=clock,
+        )
+        self._metrics_server = (
+            MetricsServer(listen=settings.metrics_listen, registry=self.metrics)
+            if settings.metrics_listen
+            else None
+        )
         self.relay = Relay(
             database=self.database,
             table=outbox,
@@ -79,6 +99,9 @@ class GatewayProcess:
             clock=clock,
             random=random.random,
             reached=reached,
+            leadership=self.leadership,
+            heard=self._outbox_metrics.heard,
+            replays=replays,
         )
         events = EventWriter(prefix=settings.topic_prefix, new_id=new_id)
         confirmation = Confirmation(
@@ -157,6 +180,8 @@ class GatewayProcess:
         )
         self._writers = (self._notices, self._lookups, self.khqr.bookings)
         self._stopping = asyncio.Event()
+        self._relayed = asyncio.Event()  # the last events are out: another may lead
+        self._leading: asyncio.Task[None] | None = None
         self._loops: list[asyncio.Task[None]] = []
 
     async def start(self) -> Address:
@@ -172,7 +197,14 @@ class GatewayProcess:
             await upgrade(database=self.database)
         for writer in self._writers:
             writer.start()
+        if self._metrics_server is not None:
+            _log.info("metrics_listening", address=str(await self._metrics_server.start()))
         address = await self._server.start()
+        await self.leadership.run_once()  # the first one leads from its first event on
+        self._leading = asyncio.create_task(
+            repeat(run_once=self.leadership.run_once, pause_s=PROOF_INTERVAL_S, stop=self._relayed),
+            name="leadership",
+        )
         self._loops = [
             asyncio.create_task(self.relay.run(self._stopping), name="relay"),
             asyncio.create_task(self.completer.run(self._stopping), name="completer"),
@@ -181,6 +213,17 @@ class GatewayProcess:
                 name="health",
             ),
         ]
+        if self._metrics_server is not None:
+            self._loops.append(
+                asyncio.create_task(
+                    repeat(
+                        run_once=self._outbox_metrics.run_once,
+                        pause_s=_MEASURE_INTERVAL_S,
+                        stop=self._stopping,
+                    ),
+                    name="outbox-metrics",
+                )
+            )
         return address
 
     @property
@@ -211,8 +254,14 @@ class GatewayProcess:
             await self.relay.run_once()
         except DatabaseUnavailable as problem:
             _log.warning("events_left_for_later", why=str(problem))
+        self._relayed.set()
+        if self._leading is not None:
+            await asyncio.gather(self._leading, return_exceptions=True)
+        await self.leadership.close()
         await self._publisher.close()
         await self._http.close()
+        if self._metrics_server is not None:
+            await self._metrics_server.close()
         await self.database.close()
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from chassis.database import Database
 from chassis.kafka import KafkaOptions
+from chassis.metrics import metrics_listen
 from chassis.plaintext import refuse_plaintext
 from chassis.publisher import publisher_from_url
 from chassis.secrets import refuse_disclosed, texts_of_document, texts_of_environ
@@ -53,6 +54,7 @@ class GatewaySettings:
     log_level: str
     var_dir: Path
     inquiries_per_minute: int  # of one subject
+    metrics_listen: Address | None  # None: nobody asks
     crash_points_dir: Path | None  # where a drill says at which point to die; never in production
     budget_s: float = 5.0  # the whole of an inbound call (specification: "5 seconds max")
     drain_s: float = 8.0  # longer than any call, shorter than an orchestrator's patience
@@ -108,6 +110,7 @@ def read_settings(*, variables: Variables, environ: Mapping[str, str]) -> Gatewa
             first=timedelta(seconds=variables.integer("POLL_FIRST_S", default=20, **_PAUSE)),
             longest=timedelta(seconds=variables.integer("POLL_LONGEST_S", default=300, **_PAUSE)),
         ),
+        metrics_listen=metrics_listen(variables),
         crash_points_dir=_crash_points_dir(variables, production=production),
     )
     # A disclosed credential is refused wherever it stands, on a laptop too.

@@ -12,6 +12,7 @@ from chassis.settings import SettingError, own_variables
 from payctl.encrypt import encrypt_command
 from payctl.keys import KeysUnusable, ensure_keys, rotate_keys
 from payctl.parts import PARTS
+from payctl.replay import release_command, replay_command
 from payctl.sign import sign_command
 from payctl.tokens import DEFAULT_BANK, DEVELOPER_SCOPES, mint_with, read_token_settings
 from payctl.topics import topics_command
@@ -73,6 +74,8 @@ def up() -> None:
 
 
 app.command(name="sign")(sign_command)
+app.command(name="replay")(replay_command)
+app.command(name="release")(release_command)
 app.command(name="topics")(topics_command)
 app.command(name="encrypt")(encrypt_command)
 

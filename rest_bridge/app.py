@@ -15,19 +15,19 @@ from chassis.telemetry import request_id_of_call
 from rest_bridge import surface as words
 from rest_bridge.binding import Binder
 from rest_bridge.codec import Codec
-from rest_bridge.connection import Connection, House, response_of
+from rest_bridge.connection import Connection, House
 from rest_bridge.contract import Contract, Method
 from rest_bridge.openapi import openapi_document
 from rest_bridge.pages import PAGE_PATHS, Pages
 from rest_bridge.peers import Address as PeerAddress
 from rest_bridge.peers import Peers
+from rest_bridge.responses import PART_BYTES, response_of, sent_in_parts
 from rest_bridge.routes import Route, RouteTable
 from rest_bridge.surface import Refused, Reply
 from rest_bridge.upstream import CallFailed, Upstream, forwarded_metadata
 
 _PAGE_METHODS = (hdrs.METH_GET, hdrs.METH_HEAD)
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-_PART_BYTES = 64 * 1024  # a larger answer is written in parts, the next when one is taken away
 _FORWARDED_FOR = "X-Forwarded-For"
 
 _log = structlog.get_logger()
@@ -99,8 +99,8 @@ class Bridge:
         except Exception:  # noqa: BLE001 # the last line of defence: logged, never shown
             _log.exception("call_failed", method=request.method)
             reply = self._house.surface.fixed(reason="INTERNAL_ERROR")
-        if len(reply.body) > _PART_BYTES:
-            return await _sent_in_parts(request, reply, request_id)
+        if len(reply.body) > PART_BYTES:
+            return await sent_in_parts(request=request, reply=reply, request_id=request_id)
         return response_of(reply=reply, request_id=request_id)
 
     async def _reply(self, request: web.BaseRequest, request_id: str, deadline_s: float) -> Reply:
@@ -188,22 +188,6 @@ class Bridge:
             raise words.too_slow() from None
         except (web.RequestPayloadError, HttpProcessingError):
             raise words.unreadable_body() from None
-
-
-async def _sent_in_parts(
-    request: web.BaseRequest, reply: Reply, request_id: str
-) -> web.StreamResponse:
-    """Send a large answer so that a client that does not read it costs little memory."""
-    response = web.StreamResponse(
-        status=reply.status, headers=words.all_headers(reply=reply, request_id=request_id)
-    )
-    response.content_length = len(reply.body)
-    await response.prepare(request)
-    if request.method != hdrs.METH_HEAD:
-        view = memoryview(reply.body)
-        for start in range(0, len(view), _PART_BYTES):
-            await response.write(view[start : start + _PART_BYTES])
-    return response
 
 
 def _peer(request: web.BaseRequest) -> PeerAddress | None:

@@ -12,7 +12,7 @@ every state has a deadline, checked by one sweep over all connections:
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -32,11 +32,11 @@ from rest_bridge.heads import HEAD_LIMIT_BYTES, HEADERS_LIMIT, fault_of, is_too_
 from rest_bridge.peers import Address as PeerAddress
 from rest_bridge.peers import address_or_none
 from rest_bridge.quiet_log import QuietLog
-from rest_bridge.surface import Refused, Reply, Surface
+from rest_bridge.responses import response_of
+from rest_bridge.surface import Refused, Surface
 
 RECEIVE_S = 4.5  # with the sweep's half second a slow client is gone within five
 IDLE_S = 75.0  # how long a connection may stay open between two requests
-SWEEP_S = 0.25
 _TOLD_S = 1.0  # how long one that is turned away may take to ask and be told why
 _LINGER_S = 2.0  # how long what is still sent is swallowed, so that the answer arrives
 _FAREWELL_S = 0.1  # of it at the least
@@ -60,27 +60,6 @@ class House:
     timer: Callable[[], float]
 
 
-class BridgeServer(web.Server):
-    """aiohttp's plain server with our own connections."""
-
-    def __init__(
-        self,
-        *,
-        handle: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]],
-        house: House,
-    ) -> None:
-        super().__init__(handle)
-        self._house = house
-
-    def __call__(self) -> RequestHandler:
-        """Return what serves one connection."""
-        return Connection(self, house=self._house)
-
-    async def sweep_once(self) -> int:
-        """Check the deadlines of every connection and return how many were closed."""
-        return self._house.connections.run_once(now_s=self._house.timer())
-
-
 class Connection(RequestHandler):
     """aiohttp's connection, bounded in time and strict about where a request ends."""
 
@@ -102,7 +81,7 @@ class Connection(RequestHandler):
         "peer",
     )
 
-    def __init__(self, server: BridgeServer, *, house: House) -> None:
+    def __init__(self, server: web.Server, *, house: House) -> None:
         super().__init__(
             server,
             loop=asyncio.get_running_loop(),
@@ -364,18 +343,6 @@ class Connection(RequestHandler):
             return
         with suppress(OSError):  # it may have left already
             wire.write_eof()
-
-
-def response_of(*, reply: Reply, request_id: str) -> web.Response:
-    """Return `reply` as aiohttp sends it."""
-    response = web.Response(
-        status=reply.status,
-        body=reply.body,
-        headers=words.all_headers(reply=reply, request_id=request_id),
-    )
-    if reply.close:
-        response.force_close()
-    return response
 
 
 def _ends_its_connection(head: RawRequestMessage) -> bool:

@@ -19,12 +19,13 @@ from chassis.rpc import open_channel
 from chassis.settings import Address, SettingError
 from chassis.tls import TlsFiles, https_context
 from rest_bridge.app import Bridge
-from rest_bridge.connection import SWEEP_S, BridgeServer, House
+from rest_bridge.connection import House
 from rest_bridge.connections import SPARE_DESCRIPTORS, Connections
 from rest_bridge.contract import Contract
 from rest_bridge.counts import Counts
 from rest_bridge.peers import Peers
 from rest_bridge.quiet_log import QuietLog
+from rest_bridge.server import SWEEP_S, BridgeServer
 from rest_bridge.settings import ClientTls, Limits, Settings
 from rest_bridge.site import Site
 from rest_bridge.surface import Surface
@@ -70,8 +71,11 @@ async def start(
     limits: Limits = Limits(),  # noqa: B008 # frozen
     peers: Peers = Peers(),  # noqa: B008 # frozen
     timer: Callable[[], float] = time.monotonic,
+    bounds: Bounds | None = None,
 ) -> Running:
     """Listen on every address of `listen` and return what runs.
+
+    `bounds` replace those that follow from the limits.
 
     :raises ContractFault: a route of the contracts cannot be served.
     :raises OSError: an address cannot be bound.
@@ -94,7 +98,7 @@ async def start(
         make_id=make_id,
         timer=timer,
     )
-    admission = Admission(bounds=bounds_of(calls=limits.calls), clock=timer)
+    admission = Admission(bounds=bounds or bounds_of(calls=limits.calls), clock=timer)
     bridge = Bridge(
         contract=contract,
         upstream=upstream,

@@ -143,6 +143,17 @@ async def test_whoever_came_first_vital_calls_go_first() -> None:
         assert found.started[10:] == ["push 9", "scan 1"]
 
 
+async def test_vital_calls_go_first_even_where_no_place_is_kept_for_them() -> None:
+    equal = Bounds(
+        most=2, kept_for_vital=0, most_of_one_kind=2, waiting=3, waiting_vital=3,
+        patience_s=20, patience_vital_s=20,
+    )  # fmt: skip
+    async with calls(bounds=equal) as found:
+        await found.come("read 1", "read 2", "scan 1", "push 1")
+        await found.end("read 1")
+        assert found.started == ["read 1", "read 2", "push 1"]
+
+
 async def test_in_a_queue_the_first_goes_first() -> None:
     async with calls() as found:
         await filled(found)

@@ -173,6 +173,7 @@ async def test_a_leader_without_a_sign_of_life_is_replaced_and_marks_nothing(
                 outcomes = await super().publish(events)
                 # The first shows no sign of life meanwhile, the second stands again and again.
                 await _until_it_leads(second, within_s=5)
+                assert first.tenure is None  # nobody told it: its own clock does
                 assert await _relay(database, second, new).run_once() == 2
                 return [Delivery(partition=9, offset=999) for _outcome in outcomes]
 
@@ -215,6 +216,19 @@ async def test_signs_of_life_keep_a_leader_while_it_publishes_slowly(database: D
                 return await super().publish(events)
 
         assert await _relay(database, first, Slow()).run_once() == 1
+
+
+async def test_stepping_down_in_the_middle_of_a_mark_waits_for_it(database: Database) -> None:
+    async with _two(database) as (first, second):
+        assert await first.run_once() == 1
+        tenure = first.tenure
+        assert tenure is not None
+        async with tenure.transaction(name="relay_mark") as connection:
+            closing = asyncio.create_task(first.close())
+            await connection.execute(text("SELECT pg_sleep(0.3)"))
+            assert await second.run_once() == 0
+        await closing
+        await _until_it_leads(second, within_s=2)
 
 
 async def test_a_database_that_is_away_ends_a_tenure_and_not_the_process(

@@ -39,9 +39,9 @@ class Hand:
 
 
 @asynccontextmanager
-async def by_hand() -> AsyncIterator[tuple[Stage, Hand]]:
+async def by_hand(*, budget_s: float = 5.0) -> AsyncIterator[tuple[Stage, Hand]]:
     hand = Hand()
-    async with served(timer=hand) as stage, asyncio.timeout(PATIENCE_S):
+    async with served(timer=hand, budget_s=budget_s) as stage, asyncio.timeout(PATIENCE_S):
         yield stage, hand
 
 
@@ -108,6 +108,18 @@ async def test_a_request_that_arrives_in_time_is_served_and_the_time_starts_anew
             assert answer is not None
             assert answer.status == 200
             await until(lambda: getattr(only(stage), "_waiter", None) is not None)
+
+
+async def test_head_and_body_share_one_time() -> None:
+    async with by_hand(budget_s=600) as (stage, hand), connected(stage.address) as (reader, writer):
+        writer.write(POST)
+        await until(lambda: getattr(only(stage), "_head_bytes", 0) == len(POST))
+        assert await moved(stage, hand, seconds=RECEIVE_S - 0.1) == 0
+        writer.write(b"Content-Length: 100\r\n\r\n{")
+        answer = await heard(reader)
+        assert answer is not None
+        assert answer.status == 408
+        assert stage.running.counts.values["refused", "slow_body"] == 1
 
 
 async def test_an_answer_that_is_not_read_is_thrown_away() -> None:

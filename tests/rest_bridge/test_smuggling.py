@@ -15,7 +15,18 @@ from typing import Any
 import pytest
 
 from chassis.settings import Address
-from tests.rest_bridge.corpus import CHUNKED, CHUNKS, CLOSING, LAST, REFUSED, SECOND, SERVED, header
+from rest_bridge.surface import HEAD_TOO_LONG
+from tests.rest_bridge.corpus import (
+    CHUNKED,
+    CHUNKS,
+    CLOSING,
+    GET,
+    LAST,
+    REFUSED,
+    SECOND,
+    SERVED,
+    header,
+)
 from tests.rest_bridge.fakes import Stage
 from tests.rest_bridge.wire import (
     PATIENCE_S,
@@ -64,6 +75,7 @@ async def test_an_ambiguous_request_is_refused_and_nothing_behind_it_is_read(
 async def test_it_is_refused_in_pieces_too(stage: Stage, data: bytes) -> None:
     (answer,) = await all_heard_in_pieces(stage.address, data + SECOND)
     assert 400 <= answer.status < 500
+    assert answer.status != 408, "refused for what it is, not because nothing more came"
     assert answer.error["code"] == "BAD_REQUEST"
     assert calls(stage) == []
 
@@ -148,6 +160,13 @@ async def test_a_body_is_broken_off_however_long_its_extensions_are(stage: Stage
     (answer,) = await all_heard(stage.address, endless)
     assert (answer.status, answer.error["details"]) == (400, "body: cannot be read")
     assert calls(stage) == []
+
+
+async def test_a_head_is_refused_as_soon_as_it_is_too_large(stage: Stage) -> None:
+    endless = GET + b"".join(b"a%d: %s\r\n" % (number, b"b" * 8000) for number in range(6))
+    (answer,) = await all_heard(stage.address, endless)
+    assert (answer.status, answer.error["details"]) == (400, HEAD_TOO_LONG)
+    assert stage.running.counts.values["malformed", "head_too_large"] == 1
 
 
 async def test_a_body_cannot_be_a_bomb(stage: Stage) -> None:

@@ -1,0 +1,261 @@
+"""A bridge that is asked for more than it can do. Four places, one kept for webhooks.
+
+| when | a read | a webhook | a page of the bridge |
+|---|---|---|---|
+| three reads are under way | waits, two of them | starts | is answered |
+| two more wait | 503 and Retry-After, at once | starts | is answered |
+| every place is taken | 503 | waits, four of them | is answered |
+| four webhooks wait | 503 | 503 | is answered |
+| its time is up while it waits | 503, never started | 503, never started | |
+
+What is shed is shed before its token, body or JSON is looked at.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from google.protobuf.message import Message
+
+from chassis.admission import Bounds
+from tests.rest_bridge.fakes import BEARER, Stage, served
+from tests.rest_bridge.wire import NOTICE, PATIENCE_S
+
+# Whoever waits is patient here: what is shown is who waits, not for how long.
+BOUNDS = Bounds(
+    most=4, kept_for_vital=1, most_of_one_kind=4, waiting=2, waiting_vital=4,
+    patience_s=60, patience_vital_s=60,
+)  # fmt: skip
+BUDGET_S = 60.0
+JSON = {**BEARER, "Content-Type": "application/json"}
+PAGES = ["/livez", "/readyz", "/openapi.json", "/docs"]
+# what is sent while there is no room for it: method, headers, body
+SHED: list[tuple[str, str, dict[str, str], bytes]] = [
+    ("GET", "/AMK/payments?query=P123456789", BEARER, b""),
+    ("GET", "/AMK/payments?query=!", BEARER, b""),
+    ("GET", "/AMK/payments/150001", {}, b""),
+    ("POST", "/AMK/payments", JSON, NOTICE % b"X"),
+    ("POST", "/AMK/payments", JSON, b"no JSON"),
+    ("POST", "/AMK/payments", {}, b""),
+    ("POST", "/AMK/payments", {**JSON, "Content-Encoding": "gzip"}, b"\x1f\x8b"),
+    ("POST", "/AMK/payments", JSON, b" " * 100_000),
+]
+
+
+class Hand:
+    """A clock that is moved by hand."""
+
+    def __init__(self) -> None:
+        self.now_s = 1000.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+class Crowd:
+    """Calls under way, told apart by their number."""
+
+    def __init__(self, stage: Stage, hand: Hand) -> None:
+        self.stage = stage
+        self.hand = hand
+        self.let_go = asyncio.Event()
+        self.tasks: list[asyncio.Task[int]] = []
+        stage.gateway.behave = self._hold
+
+    async def _hold(self, _request: Message, _context: Any) -> None:
+        await self.let_go.wait()
+
+    async def reads(self, count: int) -> None:
+        await self._come(count, "GET", "/AMK/payments?query=P{}", None)
+
+    async def webhooks(self, count: int) -> None:
+        await self._come(count, "POST", "/AMK/payments", NOTICE)
+
+    async def _come(self, count: int, method: str, path: str, body: bytes | None) -> None:
+        """Let calls come one after the other, each settled before the next."""
+        for _ in range(count):
+            number = len(self.tasks) + 1
+            before = self._settled
+            data = None if body is None else body % b"T%d" % number
+            self.tasks.append(asyncio.create_task(self._call(method, path.format(number), data)))
+            while self._settled == before:  # noqa: ASYNC110 # over the wire
+                await asyncio.sleep(0.002)
+
+    @property
+    def _settled(self) -> int:
+        """How many are with the gateway, wait, or have their answer."""
+        waiting = self.stage.running.admission.waiting
+        return len(self.started) + waiting + sum(task.done() for task in self.tasks)
+
+    async def _call(self, method: str, path: str, body: bytes | None) -> int:
+        async with self.stage.client.request(
+            method, self.stage.url(path), data=body, headers=JSON if body else BEARER
+        ) as response:
+            await response.read()
+            assert response.status == 200 or int(response.headers["Retry-After"])
+            return response.status
+
+    @property
+    def started(self) -> list[str]:
+        """What reached the gateway, in order: `P` and `T` and the number of the call."""
+        return [
+            getattr(one, "bank_transaction_id", "") or one.query
+            for one in self.stage.gateway.requests
+        ]
+
+    @property
+    def shed(self) -> dict[str, int]:
+        values = self.stage.running.counts.values
+        return {reason: values["shed", reason] for reason in ("other", "webhook")}
+
+    async def statuses(self) -> list[int]:
+        self.let_go.set()
+        return list(await asyncio.gather(*self.tasks))
+
+
+@asynccontextmanager
+async def crowd() -> AsyncIterator[Crowd]:
+    hand = Hand()
+    async with (
+        asyncio.timeout(2 * PATIENCE_S),
+        served(bounds=BOUNDS, budget_s=BUDGET_S, timer=hand) as stage,
+    ):
+        found = Crowd(stage, hand)
+        try:
+            yield found
+        finally:
+            found.let_go.set()
+            await asyncio.gather(*found.tasks, return_exceptions=True)
+
+
+async def test_reads_never_take_the_place_that_is_kept_for_webhooks() -> None:
+    async with crowd() as found:
+        await found.reads(3)
+        await found.webhooks(1)
+        assert found.started == ["P1", "P2", "P3", "T4"]
+        assert await found.statuses() == [200] * 4
+
+
+async def test_reads_are_shed_first_and_webhooks_last() -> None:
+    async with crowd() as found:
+        await found.reads(3)
+        await found.reads(2)
+        await found.reads(2)
+        assert found.shed == {"other": 2, "webhook": 0}
+        await found.webhooks(1)
+        await found.webhooks(4)
+        assert found.shed == {"other": 2, "webhook": 0}
+        await found.webhooks(3)
+        assert found.shed == {"other": 2, "webhook": 3}
+        assert found.started == ["P1", "P2", "P3", "T8"]
+        assert found.stage.running.admission.waiting == 6
+        assert sorted(await found.statuses()) == [200] * 10 + [503] * 5
+
+
+async def test_whoever_waits_webhooks_go_first() -> None:
+    async with crowd() as found:
+        await found.reads(3)
+        await found.webhooks(1)
+        await found.reads(1)
+        await found.webhooks(2)
+        statuses = await found.statuses()
+        assert statuses == [200] * 7
+        assert found.started[4:6] == ["T6", "T7"]
+
+
+async def test_a_call_whose_time_is_up_while_it_waits_is_never_started() -> None:
+    async with crowd() as found:
+        await found.reads(3)
+        await found.webhooks(1)
+        await found.webhooks(2)
+        await found.reads(1)
+        found.hand.now_s += BUDGET_S + 1
+        assert await found.statuses() == [200] * 4 + [503] * 3
+        assert found.started == ["P1", "P2", "P3", "T4"]
+        await found.reads(1)
+        assert found.started[4:] == ["P8"], "the next finds room"
+
+
+@pytest.mark.parametrize(("method", "path", "headers", "body"), SHED)
+async def test_what_is_shed_is_not_looked_at(
+    method: str, path: str, headers: dict[str, str], body: bytes
+) -> None:
+    async with crowd() as found:
+        await found.reads(3)
+        await found.reads(2)
+        await found.webhooks(1)
+        await found.webhooks(4)
+        async with found.stage.client.request(
+            method, found.stage.url(path), headers=headers, data=body or None
+        ) as response:
+            assert response.status == 503
+            assert response.headers["Retry-After"] == "1"
+            assert '"code":"SERVER_UNAVAILABLE"' in await response.text()
+        assert len(found.started) == 4
+
+
+@pytest.mark.parametrize("path", PAGES)
+async def test_the_bridges_own_pages_are_answered_all_the_time(path: str) -> None:
+    async with crowd() as found:
+        await found.webhooks(3)
+        await found.reads(3)
+        async with found.stage.client.get(found.stage.url(path)) as response:
+            assert response.status == 200
+
+
+async def test_a_crowd_of_any_size_leaves_only_so_many_under_way_and_all_is_well_after() -> None:
+    async with crowd() as found:
+        await found.reads(40)
+        assert found.started == ["P1", "P2", "P3"]
+        assert found.shed == {"other": 35, "webhook": 0}
+        statuses = await found.statuses()
+        assert statuses.count(200) == 5
+        assert statuses.count(503) == 35
+        before = len(found.started)
+        await found.reads(3)
+        assert len(found.started) == before + 3
+        assert found.stage.running.admission.waiting == 0
+        assert found.stage.running.admission.under_way == 0
+
+
+async def test_a_slow_body_holds_no_place() -> None:
+    async with crowd() as found:
+        slow = [
+            await asyncio.open_connection(found.stage.address.host, found.stage.address.port)
+            for _ in range(10)
+        ]
+        for _, writer in slow:
+            writer.write(
+                b"POST /AMK/payments HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer of.some.token\r\n"
+                b"Content-Type: application/json\r\nContent-Length: 100\r\n\r\n{"
+            )
+        while len(found.stage.running.server.connections) < 10:  # noqa: ASYNC110
+            await asyncio.sleep(0.005)
+        await found.webhooks(3)
+        assert found.started == ["T1", "T2", "T3"]
+        for _, writer in slow:
+            writer.transport.abort()
+
+
+async def test_many_who_ask_whether_it_is_ready_ask_the_services_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with crowd() as found:
+        asked, answer = [], asyncio.Event()
+
+        async def readiness(*, timeout_s: float) -> dict[str, str]:
+            asked.append(timeout_s)
+            await answer.wait()
+            return {"gateway": "SERVING"}
+
+        monkeypatch.setattr(found.stage.running.upstream, "readiness", readiness)
+        url = found.stage.url("/readyz")
+        asking = [asyncio.create_task(found.stage.client.get(url)) for _ in range(20)]
+        server = found.stage.running.server
+        while sum(one._request_in_progress for one in server.connections) < 20:  # noqa: ASYNC110
+            await asyncio.sleep(0.005)
+        answer.set()
+        assert [one.status for one in await asyncio.gather(*asking)] == [200] * 20
+        assert len(asked) == 1
