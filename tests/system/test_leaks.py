@@ -8,7 +8,7 @@ value that nobody else would write.
 | every header, query and body field, good and broken | the answer (but what the contract has) |
 | tokens good, bad and deep; hostile gRPC metadata    | every line of every process            |
 | every answer of the bank and of the insurer         | the events                             |
-| a row that the database refuses; a broker's refusal | the gRPC status                        |
+| a row that the database refuses; a broker's refusal | the gRPC status; the metrics           |
 | settings that are wrong at the start                | the one line of the refusal            |
 """
 
@@ -197,6 +197,7 @@ def house(folder: Path, fed: Canaries, partner: Talkative) -> dict[str, str]:
     (folder / "khqr.token").write_text(own)
     return {
         "LOG_LEVEL": "DEBUG",
+        "METRICS_LISTEN": "127.0.0.1:0",
         "VAR_DIR": str(folder),
         "BANKS_FILE": str(folder / "banks.toml"),
         "JWT_KEYS_FILE": str(write_jwks(folder / "jwks.json", KEY)),
@@ -235,6 +236,7 @@ async def test_nothing_that_was_fed_in_comes_out(leaks: Leaks) -> None:
     for page in ("/", "/livez", "/readyz", "/openapi.json", "/docs", "/metrics"):
         await leaks.ask("GET", page)
     await until_published_or_refused(leaks)
+    await with_metrics(leaks)
     for module, program in leaks.programs.items():
         lines = list(lines_of(program))
         assert any(line["level"] == "debug" for line in lines), module
@@ -262,6 +264,23 @@ async def until_published_or_refused(leaks: Leaks) -> None:
         ):
             await asyncio.sleep(0.1)
     await asyncio.sleep(0.5)  # what follows in its wake
+
+
+async def with_metrics(leaks: Leaks) -> None:
+    """Read the numbers of every program that tells them."""
+    told = [
+        line["address"]
+        for program in leaks.programs.values()
+        for line in lines_of(program)
+        if line["event"] == "metrics_listening"
+    ]
+    assert told
+    for address in told:
+        async with leaks.http.get(f"http://{address}/metrics") as response:
+            text = await response.text()
+        assert response.status == 200
+        assert "# TYPE" in text
+        assert not leaks.canaries.found_in(text)
 
 
 async def with_hostile_headers(leaks: Leaks) -> None:
