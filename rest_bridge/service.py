@@ -14,8 +14,8 @@ import structlog
 from aiohttp import web
 
 from chassis.admission import Admission, Bounds
+from chassis.open_channel import open_channel
 from chassis.process import repeat
-from chassis.rpc import open_channel
 from chassis.settings import Address, SettingError
 from chassis.tls import TlsFiles, https_context
 from rest_bridge.app import Bridge
@@ -84,7 +84,7 @@ async def start(
     context = None if tls is None else https_context(files=tls)
     upstream = Upstream(
         targets=targets,
-        open_channel=_opener(client_tls),
+        open_channel=_opener(client_tls, limits.streams),
         reasons=contract.reasons,
     )
     counts = Counts()
@@ -133,11 +133,13 @@ async def start(
     )
 
 
-def _opener(tls: ClientTls | None) -> OpenChannel:
+def _opener(tls: ClientTls | None, streams: int) -> OpenChannel:
     def opened(name: str, target: str) -> grpc.aio.Channel:
         if tls is None:
-            return open_channel(target=target)
-        return open_channel(target=target, tls=tls.files, server_name=tls.server_names[name])
+            return open_channel(target=target, streams=streams)
+        return open_channel(
+            target=target, tls=tls.files, server_name=tls.server_names[name], streams=streams
+        )
 
     return opened
 
