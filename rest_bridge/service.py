@@ -23,7 +23,7 @@ from rest_bridge.contract import Contract
 from rest_bridge.counts import Counts
 from rest_bridge.peers import Peers
 from rest_bridge.quiet_log import QuietLog
-from rest_bridge.server import SWEEP_S, BridgeServer
+from rest_bridge.server import SWEEP_S, BridgeServer, Site
 from rest_bridge.settings import Limits, Settings
 from rest_bridge.surface import Surface
 from rest_bridge.upstream import Upstream
@@ -106,7 +106,7 @@ async def start(
     await runner.setup()
     try:
         for one in listen:
-            await web.TCPSite(runner, one.host, one.port).start()
+            await Site(runner, one.host, one.port).start()
     except OSError:
         await runner.cleanup()
         raise
