@@ -25,9 +25,8 @@ from rest_bridge.contract import Contract
 from rest_bridge.counts import Counts
 from rest_bridge.peers import Peers
 from rest_bridge.quiet_log import QuietLog
-from rest_bridge.server import SWEEP_S, BridgeServer
+from rest_bridge.server import SWEEP_S, BridgeServer, Site
 from rest_bridge.settings import ClientTls, Limits, Settings
-from rest_bridge.site import Site
 from rest_bridge.surface import Surface
 from rest_bridge.upstream import OpenChannel, Upstream
 
