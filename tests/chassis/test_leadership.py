@@ -7,6 +7,7 @@
 | its backend is ended between publish and mark | it marks nothing; the other publishes again  |
 | it shows no sign of life                      | the server ends its session; another leads   |
 | it is frozen (SIGSTOP) and thaws              | it does not write, and follows               |
+| it is frozen inside the transaction of a mark | the server undoes it; another marks          |
 | its connection comes back by itself           | a new session is no leader                   |
 
 Followed through to the end: nobody marks twice, the first mark stays, and the first
@@ -200,6 +201,30 @@ async def test_the_server_alone_would_stop_a_leader_whose_own_clock_stood(
     with pytest.raises(LeadershipLost):  # and it does not come back by a connection of another day
         async with tenure.transaction(name="relay_mark"):
             pass
+    await first.close()
+
+
+async def test_a_leader_frozen_inside_its_mark_commits_nothing(database: Database) -> None:
+    first = AdvisoryLeadership(
+        database=database, key=_KEY, idle_limit_s=_IDLE_LIMIT_S, clock_s=lambda: 0.0
+    )
+    async with _two(database) as (second, _third):
+        assert await first.run_once() == 1
+        await _append(database, "A1")
+        tenure = first.tenure
+        assert tenure is not None
+
+        async def mark() -> None:
+            async with tenure.transaction(name="relay_mark") as connection:
+                await connection.execute(
+                    _TABLE.update().values(published_at=_START, published_offset=999)
+                )
+                await _until_it_leads(second, within_s=5)
+                assert await _relay(database, second, Listener()).run_once() == 1
+
+        with pytest.raises(DatabaseUnavailable):
+            await mark()
+        assert await _marks(database) == [("A1", 1, 1)]
     await first.close()
 
 
