@@ -33,6 +33,7 @@ from chassis.delivery import Delivery, Outcome, Publisher
 from chassis.leadership import AdvisoryLeadership, Alone, LeadershipLost, leadership_of
 from chassis.outbox import Event, outbox_table
 from chassis.relay import Relay
+from payctl import tether
 from tests.support.events import Clock, Listener
 
 _TABLE = outbox_table(MetaData())
@@ -286,6 +287,7 @@ async def _process(
     url: str, log: Path, *, pause_s: float
 ) -> AsyncIterator[asyncio.subprocess.Process]:
     process = await asyncio.create_subprocess_exec(
+        sys.executable, "-I", "-S", tether.__file__, str(os.getpid()),  # it ends with us
         sys.executable, str(_PROGRAM), url, str(log), str(pause_s), str(_KEY), str(_IDLE_LIMIT_S),
         cwd=Path(__file__).parents[2],
         env={**os.environ, "PYTHONPATH": ".:generated"},
