@@ -24,7 +24,6 @@ from sqlalchemy import (
     bindparam,
     cast,
     func,
-    insert,
     or_,
     select,
     text,
@@ -33,6 +32,7 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from chassis.columns import COUNTED_ID, UtcDateTime
+from chassis.sets import insert_set
 
 _ERROR_LENGTH = 500
 
@@ -102,11 +102,10 @@ async def append(
     *, connection: AsyncConnection, table: Table, events: Sequence[Event], at: datetime
 ) -> None:
     """Add `events`, in their order, to the transaction of `connection`."""
-    if not events:
-        return
-    await connection.execute(
-        insert(table).inline(),
-        [
+    await insert_set(
+        connection=connection,
+        table=table,
+        rows=[
             {
                 "event_id": event.event_id,
                 "topic": event.topic,
@@ -117,6 +116,7 @@ async def append(
             }
             for event in events
         ],
+        skip_conflicts=False,  # an event that is there already is a fault, not a repeat
     )
 
 

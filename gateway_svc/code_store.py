@@ -3,10 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
+from typing import Any
 
-from sqlalchemy import case, select, update
+from sqlalchemy import bindparam, case, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from chassis.sets import among
 from gateway_svc.khqr_tables import codes
 from gateway_svc.payment import Bill, BillState, Obligation
 from gateway_svc.rows import bill_from, insert_for, lock_obligations
@@ -125,23 +128,29 @@ async def retire_codes(
 ) -> None:
     """End every live code of paid obligations: PAID for the bill that was paid."""
     await connection.execute(
+        _retiring(connection.dialect.name),
+        {"obligations": list(obligation_ids), "paid": list(paid_bill_ids), "at": at},
+    )
+
+
+@lru_cache
+def _retiring(dialect: str) -> Any:
+    is_paid = among(column=codes.c.bill_id, name="paid", dialect=dialect)
+    return (
         update(codes)
         .where(
             codes.c.state == CodeState.LIVE,
             codes.c.bill_id.in_(
-                select(bills.c.id).where(bills.c.obligation_id.in_(list(obligation_ids)))
+                select(bills.c.id).where(
+                    among(column=bills.c.obligation_id, name="obligations", dialect=dialect)
+                )
             ),
         )
         .values(
-            state=case(
-                (codes.c.bill_id.in_(list(paid_bill_ids)), CodeState.PAID.value),
-                else_=CodeState.SUPERSEDED.value,
-            ),
+            state=case((is_paid, CodeState.PAID.value), else_=CodeState.SUPERSEDED.value),
             # A code of another bill may still be paid by somebody: it is polled on.
-            next_poll_at=case(
-                (codes.c.bill_id.in_(list(paid_bill_ids)), None), else_=codes.c.next_poll_at
-            ),
-            state_at=at,
+            next_poll_at=case((is_paid, None), else_=codes.c.next_poll_at),
+            state_at=bindparam("at"),
             state_cause="the obligation was paid",
         )
     )
