@@ -15,9 +15,12 @@ from gateway_svc.migrations import upgrade
 from gateway_svc.migrations.restored import skip_bill_numbers
 from gateway_svc.settings import read_settings
 
+# The driver ends a statement of a gateway after 4 s: an index over millions of rows takes longer.
+_STATEMENT_LIMIT_S = 3600
+
 
 async def _migrate(url: str, *, restored: bool) -> None:
-    database = Database(url=url)
+    database = Database(url=url, statement_timeout_s=_STATEMENT_LIMIT_S)
     try:
         await upgrade(database=database)
         if restored:
