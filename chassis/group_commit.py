@@ -47,9 +47,10 @@ class GroupCommit(Generic[T, R]):
 
     `record` returns one outcome per item, in order; an outcome that is an exception is raised
     to that item's caller. If `record` itself raises, nothing of the batch may be recorded:
-    each member is then tried alone, so that nobody fails because of a neighbour. Once
-    `attempts` members in a row find the database unavailable it is no neighbour's fault,
-    and the rest is told so without being tried.
+    each member is then tried alone, so that nobody fails because of a neighbour: `attempts` of
+    them side by side, as each may wait in vain for a lock that somebody holds. If all of those
+    find the database unavailable it is no neighbour's fault, and the rest is told so without
+    being tried.
     """
 
     def __init__(
@@ -58,7 +59,7 @@ class GroupCommit(Generic[T, R]):
         record: Callable[[Sequence[T]], Awaitable[Sequence[R | Exception]]],
         most: int = 64,
         queue_limit: int = 1024,
-        attempts: int = 3,
+        attempts: int = 8,
     ) -> None:
         self._record = record
         self._most = most
@@ -144,22 +145,23 @@ class GroupCommit(Generic[T, R]):
                 waiting.answered(outcome)
 
     async def _write_alone(self, batch: Sequence[_Waiting[T, R]]) -> None:
-        unavailable = 0  # in a row
-        for position, waiting in enumerate(batch):
-            try:
-                [outcome] = await self._recorded([waiting])
-            except DatabaseUnavailable as problem:
-                waiting.answered(problem)
-                unavailable += 1
-                if unavailable >= self._attempts:
-                    _answer(batch[position:], problem)
-                    return
-            except Exception as problem:  # noqa: BLE001 - as above
-                waiting.answered(problem)
-                unavailable = 0
-            else:
-                waiting.answered(outcome)
-                unavailable = 0
+        for start in range(0, len(batch), self._attempts):
+            group = batch[start : start + self._attempts]
+            problems = await asyncio.gather(*map(self._written_alone, group))
+            trouble = [one for one in problems if isinstance(one, DatabaseUnavailable)]
+            if len(trouble) == len(group):
+                _answer(batch[start + self._attempts :], trouble[-1])
+                return
+
+    async def _written_alone(self, waiting: _Waiting[T, R]) -> Exception | None:
+        """Answer one member; return what was in the way."""
+        try:
+            [outcome] = await self._recorded([waiting])
+        except Exception as problem:  # noqa: BLE001 - as above
+            waiting.answered(problem)
+            return problem
+        waiting.answered(outcome)
+        return None
 
     async def _recorded(self, batch: Sequence[_Waiting[T, R]]) -> Sequence[R | Exception]:
         outcomes = await self._record([waiting.item for waiting in batch])

@@ -32,6 +32,7 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from chassis.columns import COUNTED_ID, UtcDateTime
+from chassis.due import is_ahead
 from chassis.sets import insert_set
 
 _ERROR_LENGTH = 500
@@ -129,7 +130,7 @@ async def claim(
     # unpublished rows of five keys that is 3 ms instead of a second (without end, if all wait).
     held_back = select(waiting.c.event_key).where(
         waiting.c.published_at.is_(None),
-        or_(waiting.c.parked_at.is_not(None), waiting.c.next_attempt_at > now),
+        or_(waiting.c.parked_at.is_not(None), is_ahead(column=waiting.c.next_attempt_at, now=now)),
     )
     found = await connection.execute(
         select(table)

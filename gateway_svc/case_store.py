@@ -281,6 +281,7 @@ async def _apply(
         connection=connection,
         obligation_ids=[case.obligation.obligation_id],
         paid_bill_ids=[bill.bill_id],
+        through=Channel.KHQR,
         at=at,
     )
 

@@ -9,9 +9,10 @@ from typing import Any
 from sqlalchemy import bindparam, case, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from chassis.due import is_due
 from chassis.sets import among
 from gateway_svc.khqr_tables import codes
-from gateway_svc.payment import Bill, BillState, Obligation
+from gateway_svc.payment import Bill, BillState, Channel, Obligation
 from gateway_svc.rows import bill_from, insert_for, lock_obligations
 from gateway_svc.tables import bills, obligations
 from gateway_svc.verification import CodeState
@@ -42,6 +43,12 @@ async def live_code(
     *, connection: AsyncConnection, bank_code: str, bill_id: int, now: datetime
 ) -> Code | None:
     """Return the code of a bill that can be scanned at `now`, or None."""
+    code = await _latest_code(connection, bank_code, bill_id)
+    return code if code is not None and code.expires_at > now else None
+
+
+async def _latest_code(connection: AsyncConnection, bank_code: str, bill_id: int) -> Code | None:
+    """Return the code that none has replaced, though its time may be over."""
     row = (
         await connection.execute(
             select(codes)
@@ -50,7 +57,6 @@ async def live_code(
                 codes.c.bill_id == bill_id,
                 bills.c.bank_code == bank_code,
                 codes.c.state == CodeState.LIVE,
-                codes.c.expires_at > now,
             )
         )
     ).one_or_none()
@@ -68,7 +74,10 @@ async def record_code(
     at: datetime,
     first_poll_at: datetime,
 ) -> RecordedCode | None:
-    """Keep `offered` unless another code is live for a while; None if the bill is not open."""
+    """Keep `offered` unless a code is live for a while; None if the bill is not open.
+
+    Offered once more it is the code that is there, not a new one.
+    """
     found = (
         await connection.execute(
             select(bills.c.obligation_id).where(
@@ -82,9 +91,15 @@ async def record_code(
     bill = bill_from((await connection.execute(select(bills).where(bills.c.id == bill_id))).one())
     if bill.state is not BillState.OPEN:
         return None
-    there = await live_code(connection=connection, bank_code=bank_code, bill_id=bill_id, now=at)
+    there = await _latest_code(connection, bank_code, bill_id)
     obligation = locked[found]
-    if there is not None and there.expires_at - at >= _WORTH_KEEPING:
+    # The very code that is offered was recorded by an attempt nobody heard the end of: however
+    # little time it has left, it has its event already.
+    is_offered = there is not None and (there.payload, there.expires_at) == (
+        offered.payload,
+        offered.expires_at,
+    )
+    if there is not None and (is_offered or there.expires_at - at >= _WORTH_KEEPING):
         return RecordedCode(code=there, is_new=False, bill=bill, obligation=obligation)
     await connection.execute(
         update(codes)
@@ -124,18 +139,29 @@ async def retire_codes(
     connection: AsyncConnection,
     obligation_ids: Sequence[int],
     paid_bill_ids: Sequence[int],
+    through: Channel,
     at: datetime,
 ) -> None:
-    """End every live code of paid obligations: PAID for the bill that was paid."""
+    """End every live code of paid obligations: PAID for the bill that was paid.
+
+    A code may still be paid by somebody, or may have been while its bill was paid in the app:
+    it is polled on, unless the bank has just vouched for the payment of this very code.
+    """
     await connection.execute(
         _retiring(connection.dialect.name),
-        {"obligations": list(obligation_ids), "paid": list(paid_bill_ids), "at": at},
+        {
+            "obligations": list(obligation_ids),
+            "paid": list(paid_bill_ids),
+            "found": list(paid_bill_ids) if through is Channel.KHQR else [],
+            "at": at,
+        },
     )
 
 
 @lru_cache
 def _retiring(dialect: str) -> Any:
     is_paid = among(column=codes.c.bill_id, name="paid", dialect=dialect)
+    is_found = among(column=codes.c.bill_id, name="found", dialect=dialect)
     return (
         update(codes)
         .where(
@@ -148,8 +174,7 @@ def _retiring(dialect: str) -> Any:
         )
         .values(
             state=case((is_paid, CodeState.PAID.value), else_=CodeState.SUPERSEDED.value),
-            # A code of another bill may still be paid by somebody: it is polled on.
-            next_poll_at=case((is_paid, None), else_=codes.c.next_poll_at),
+            next_poll_at=case((is_found, None), else_=codes.c.next_poll_at),
             state_at=bindparam("at"),
             state_cause="the obligation was paid",
         )
@@ -190,7 +215,7 @@ async def schedule_polls(
     """Set when codes of `bill_ids` are polled next: twice as late each time, not for ever."""
     rows = await connection.execute(
         select(codes.c.id, codes.c.polls, codes.c.expires_at).where(
-            codes.c.bill_id.in_(list(bill_ids)), codes.c.next_poll_at <= now
+            codes.c.bill_id.in_(list(bill_ids)), is_due(column=codes.c.next_poll_at, now=now)
         )
     )
     for row in rows.all():

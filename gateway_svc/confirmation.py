@@ -10,7 +10,7 @@ from datetime import datetime
 import structlog
 
 from chassis.attempts import repeated
-from chassis.database import Database
+from chassis.database import CommitUnknown, Database
 from chassis.outbox import append
 from gateway_svc.events import EVENTS_PER_SETTLEMENT, EventWriter
 from gateway_svc.payment import Decision, Notice
@@ -44,17 +44,38 @@ class Confirmation:
         :raises Overtaken: other writers were faster three times; nothing was recorded.
         """
         # Another process may land the same natural key between our read and our write.
-        decisions = await repeated(work=lambda: self._record_once(notices), also_after=(Overtaken,))
+        unheard: dict[int, Decision] = {}
+        decisions = await repeated(
+            work=lambda: self._attempt(notices, unheard), also_after=(Overtaken,)
+        )
         self._committed()
         for decision in decisions:
             _report(decision)
         return decisions
 
-    async def _record_once(self, notices: Sequence[Notice]) -> list[Decision]:
+    async def _attempt(
+        self, notices: Sequence[Notice], unheard: dict[int, Decision]
+    ) -> list[Decision]:
+        """Return the decisions on `notices`; `unheard` are those of a commit nobody answered.
+
+        What this very call recorded then is no replay, and who must hear of it has not yet.
+        """
+        decisions: list[Decision] = []
+        try:
+            await self._record_once(notices, decisions)
+        except CommitUnknown:
+            unheard |= {place: one for place, one in enumerate(decisions) if not one.replayed}
+            raise
+        return [
+            unheard[place] if one.replayed and _is_same(unheard.get(place), one) else one
+            for place, one in enumerate(decisions)
+        ]
+
+    async def _record_once(self, notices: Sequence[Notice], decisions: list[Decision]) -> None:
         now = self._clock()
         async with self._database.transaction(name="confirm") as connection:
             book = await load_book(connection=connection, notices=notices)
-            decisions = [book.decide(notice) for notice in notices]
+            decisions += [book.decide(notice) for notice in notices]
             fresh = [decision for decision in decisions if not decision.replayed]
             await record_decisions(
                 connection=connection,
@@ -68,7 +89,10 @@ class Confirmation:
                 for event in self._events.of_decision(decision=decision, at=now)
             ]
             await append(connection=connection, table=outbox, events=events, at=now)
-        return decisions
+
+
+def _is_same(unheard: Decision | None, found: Decision) -> bool:
+    return unheard is not None and unheard.answer == found.answer
 
 
 def _report(decision: Decision) -> None:

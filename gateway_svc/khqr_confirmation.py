@@ -7,13 +7,13 @@ one question per bill is in flight, and a caller that leaves cancels nothing but
 import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 import structlog
 
 from chassis.attempts import repeated
-from chassis.database import Database
+from chassis.database import CommitUnknown, Database
 from chassis.errors import ServiceError
 from chassis.group_commit import GroupCommit
 from chassis.outbox import append
@@ -168,7 +168,8 @@ class KhqrConfirmation:
         return False
 
     async def _book(self, notices: Sequence[KhqrNotice]) -> list[Booked]:
-        on_disk = await repeated(work=lambda: self._book_once(notices))
+        unheard: set[int] = set()
+        on_disk = await repeated(work=lambda: self._attempt_to_book(notices, unheard))
         answers = [on_disk[notice.bank_code, notice.digest] for notice in notices]
         for notice, booked in zip(notices, answers, strict=True):
             if booked.state is NoticeState.HELD and not booked.before:
@@ -182,13 +183,33 @@ class KhqrConfirmation:
                 )
         return answers
 
-    async def _book_once(self, notices: Sequence[KhqrNotice]) -> Mapping[tuple[str, str], Booked]:
+    async def _attempt_to_book(
+        self, notices: Sequence[KhqrNotice], unheard: set[int]
+    ) -> Mapping[tuple[str, str], Booked]:
+        """Return the notices on disk; `unheard` are the new ones of a commit nobody answered.
+
+        What this very call booked then was not there before it.
+        """
+        booked: dict[tuple[str, str], Booked] = {}
+        try:
+            await self._book_once(notices, booked)
+        except CommitUnknown:
+            unheard |= {one.notice_id for one in booked.values() if not one.before}
+            raise
+        return {
+            key: replace(one, before=one.before and one.notice_id not in unheard)
+            for key, one in booked.items()
+        }
+
+    async def _book_once(
+        self, notices: Sequence[KhqrNotice], booked: dict[tuple[str, str], Booked]
+    ) -> None:
         now = self._clock()
         async with self._database.transaction(name="khqr_book") as connection:
             bills = await find_bills(
                 connection=connection, bill_ids=[notice.bill_id for notice in notices]
             )
-            return await book_notices(
+            booked |= await book_notices(
                 connection=connection,
                 booked=[
                     (

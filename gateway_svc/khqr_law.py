@@ -19,6 +19,8 @@ from gateway_svc.verification import (
     khqr_transaction_id,
 )
 
+# An answer is recorded or lost within seconds: no notice comes hours after the question.
+_LONGEST_QUESTION = timedelta(hours=2)
 _GIVE_UP_AFTER = timedelta(hours=24)  # a bank that has not said "paid" by then never will
 
 
@@ -133,10 +135,15 @@ def _told_changes(
         elif first_told is None or _same_second(notice.paid_at, first_told):
             first_told = first_told or notice.paid_at
             changes.append(_first_told(case, notice, applied=applied, is_new=payment is not None))
-        elif notice.received_at <= finding.asked_at:
+        elif _was_told_before(notice, finding):
             changes.append(_told_again(case, notice, applied=applied))
         # Told after the bank was asked: it is asked again, it may know another transfer by then.
     return tuple(changes)
+
+
+def _was_told_before(notice: OpenNotice, finding: Verification) -> bool:
+    """Tell whether the notice came before the bank was asked, or by a clock that ran ahead."""
+    return not finding.asked_at < notice.received_at <= finding.asked_at + _LONGEST_QUESTION
 
 
 def _first_told(case: Case, notice: OpenNotice, *, applied: bool, is_new: bool) -> NoticeChange:

@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import and_, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from chassis.due import is_due
 from gateway_svc.answers import khqr_answer_text, parse_khqr_answer
 from gateway_svc.khqr_booking import Booking
 from gateway_svc.khqr_tables import codes, khqr_notices, questions
@@ -112,8 +113,9 @@ async def take_question(
         insert.on_conflict_do_update(
             index_elements=[questions.c.bill_id],
             set_={"owner": owner, "leased_until": now + length},
-            # A lease that ends later than any can was given by a clock that runs ahead.
-            where=or_(questions.c.leased_until <= now, questions.c.leased_until > now + length),
+            # A lease that ends much later than any can was given by a clock that ran ahead. Not
+            # just later: the clocks of two processes are some milliseconds apart.
+            where=or_(questions.c.leased_until <= now, questions.c.leased_until > now + 2 * length),
         ).returning(questions.c.bill_id)
     )
     return taken.first() is not None
@@ -137,7 +139,10 @@ async def defer_questions(
     """
     await connection.execute(
         update(khqr_notices)
-        .where(khqr_notices.c.bill_id.in_(list(bill_ids)), khqr_notices.c.next_attempt_at <= now)
+        .where(
+            khqr_notices.c.bill_id.in_(list(bill_ids)),
+            is_due(column=khqr_notices.c.next_attempt_at, now=now),
+        )
         .values(next_attempt_at=until)
     )
 
@@ -149,7 +154,10 @@ async def due_questions(
     rows = await connection.execute(
         select(khqr_notices.c.bill_id, bills.c.bank_code)
         .join(bills, bills.c.id == khqr_notices.c.bill_id)
-        .where(khqr_notices.c.next_attempt_at <= now, bills.c.bank_code.in_(bank_codes))
+        .where(
+            is_due(column=khqr_notices.c.next_attempt_at, now=now),
+            bills.c.bank_code.in_(bank_codes),
+        )
         .group_by(khqr_notices.c.bill_id, bills.c.bank_code)
         .order_by(func.min(khqr_notices.c.next_attempt_at))
         .limit(most)
@@ -164,7 +172,7 @@ async def due_polls(
     rows = await connection.execute(
         select(codes.c.bill_id, bills.c.bank_code)
         .join(bills, bills.c.id == codes.c.bill_id)
-        .where(codes.c.next_poll_at <= now, bills.c.bank_code.in_(bank_codes))
+        .where(is_due(column=codes.c.next_poll_at, now=now), bills.c.bank_code.in_(bank_codes))
         .group_by(codes.c.bill_id, bills.c.bank_code)
         .order_by(func.min(codes.c.next_poll_at))
         .limit(most)

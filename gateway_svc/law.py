@@ -1,7 +1,7 @@
 """The law of a payment: what a claim of the bank does to what is owed. Pure rules, no I/O."""
 
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from chassis.money import Money
 from gateway_svc.payment import (
@@ -19,6 +19,8 @@ from gateway_svc.payment import (
     Settlement,
 )
 
+# A look-up is over or given up after seconds: none can be recorded hours after it began.
+_LONGEST_LOOKUP = timedelta(hours=2)
 FINAL_REASONS = frozenset({"PAYMENT_VERIFICATION_DATA_MISMATCHED"})
 
 
@@ -178,11 +180,20 @@ def decide_billing(*, open_bill: Bill | None, money: Money, looked_up_at: dateti
     """
     if open_bill is None:
         return Billing(bill=None)
+    is_later = _is_later(looked_up_at, open_bill.looked_up_at)
     if open_bill.money == money:
-        return Billing(bill=open_bill, affirms=looked_up_at > open_bill.looked_up_at)
-    if looked_up_at > open_bill.looked_up_at:
+        return Billing(bill=open_bill, affirms=is_later)
+    if is_later:
         return Billing(bill=None, closes=open_bill)
     return Billing(bill=open_bill)
+
+
+def _is_later(one: datetime, other: datetime) -> bool:
+    """Tell whether `one` is later than `other`, or `other` was told by a clock that ran ahead.
+
+    Else the bill it stands in would outlast every change of the premium until that moment.
+    """
+    return one > other or other - one > _LONGEST_LOOKUP
 
 
 def _held(notice: Notice, hold: Hold, answer: Refusal, *, contradicts: bool = False) -> Decision:

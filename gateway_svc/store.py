@@ -154,6 +154,7 @@ async def record_decisions(
         connection=connection,
         obligation_ids=[one.obligation.obligation_id for _, one in settled],
         paid_bill_ids=[one.bill.bill_id for _, one in settled],
+        through=Channel.BILL,
         at=at,
     )
     await connection.execute(

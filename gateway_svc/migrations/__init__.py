@@ -10,6 +10,8 @@ from sqlalchemy import Connection, text
 
 from chassis.database import Database
 
+# Whoever waits for a table makes all wait who come after: payments would stand still behind us.
+_TABLE_WAIT = "2s"
 _LOCK = 7_150_001  # any number of ours: two services that start at once migrate one by one
 
 
@@ -20,13 +22,15 @@ class SchemaBehind(Exception):
 async def upgrade(*, database: Database) -> None:
     """Bring the schema to the newest revision, in one transaction.
 
-    :raises DatabaseUnavailable: the database cannot be reached; nothing has changed.
+    :raises DatabaseUnavailable: the database cannot be reached, or somebody held a table of ours
+        for too long; nothing has changed.
     """
     async with database.transaction() as connection:
         if database.dialect == "postgresql":
             await connection.execute(text("SET LOCAL lock_timeout = 0"))
             await connection.execute(text("SET LOCAL statement_timeout = 0"))
             await connection.execute(text(f"SELECT pg_advisory_xact_lock({_LOCK})"))
+            await connection.execute(text(f"SET LOCAL lock_timeout = '{_TABLE_WAIT}'"))
         await connection.run_sync(_upgrade)
 
 

@@ -6,7 +6,9 @@
 | a premium inquiry | the obligation | one bill, the caller gets it |
 | a KHQR notice booked | its digest | one notice |
 | what the bank said recorded | the transaction it names | one payment, the caller is confirmed |
-| a code kept | the bill's live code | one code, one event |
+| a code kept | the bill's live code | one code, one event, however soon it ends |
+
+Who hears the answer for the first time is not told that it is a repeat; another caller is.
 
 Where the database is away as well, the caller hears 503 and nothing is doubled by a repeat.
 """
@@ -18,6 +20,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy.engine import make_url
+from structlog.testing import capture_logs
 
 from chassis.database import Database, DatabaseUnavailable
 from gateway_svc.code_store import Code
@@ -83,9 +86,9 @@ async def _tell(ledger: KhqrLedger) -> bool:
     return (await ledger.tell(told())).answer.status == "CONFIRMED"  # type: ignore[union-attr]
 
 
-async def _keep_code(ledger: KhqrLedger) -> bool:
+async def _keep_code(ledger: KhqrLedger, *, minutes: int = 30) -> bool:
     bill = await ledger.bill()
-    offered = Code(payload="0002", image=b"", expires_at=ledger.now + timedelta(minutes=30))
+    offered = Code(payload="0002", image=b"", expires_at=ledger.now + timedelta(minutes=minutes))
     kept = await ledger.codes.record(
         bank_code="AMK", bill_id=bill.bill_id, offered=offered, request_id="r"
     )
@@ -110,6 +113,40 @@ async def test_what_was_committed_unheard_is_found_and_not_done_twice(
     assert await work(ledger)
     assert broken.broken == 1
     assert dict(zip(expected, await ledger.counts(*expected), strict=True)) == expected
+
+
+@pytest.mark.parametrize("minutes", [3, -1])
+async def test_a_code_that_ends_soon_is_kept_once_too(
+    broken: _BrokenCommit, ledger: KhqrLedger, minutes: int
+) -> None:
+    broken.point = "khqr_code"
+    assert await _keep_code(ledger, minutes=minutes)
+    assert await _keep_code(ledger, minutes=minutes)  # KhqrService, which did not hear either
+    assert broken.broken == 1
+    assert await ledger.counts("codes", "outbox") == (1, 1)
+
+
+async def test_the_first_answer_is_no_replay_and_what_is_held_is_told(
+    broken: _BrokenCommit, ledger: KhqrLedger
+) -> None:
+    notice = notice_for(await ledger.bill(), policy_number="P000000000")
+    broken.point = "confirm"
+    with capture_logs() as logs:
+        first = await ledger.notice_writer.submit(notice)
+        second = await ledger.notice_writer.submit(notice)
+    assert [one.replayed for one in (first, second)] == [False, True]
+    assert [one["event"] for one in logs] == ["work_repeated", "notice_held"]
+    assert await ledger.counts("notices") == (1,)
+
+
+async def test_the_first_answer_to_a_khqr_notice_is_no_replay_either(
+    broken: _BrokenCommit, ledger: KhqrLedger
+) -> None:
+    await ledger.bill()
+    broken.point = "khqr_book"
+    outcomes = [await ledger.tell(told(status="REVERSED")) for _ in range(2)]
+    assert [one.replayed for one in outcomes] == [False, True]
+    assert await ledger.counts("khqr_notices") == (1,)
 
 
 async def test_with_the_database_away_the_caller_hears_so_and_a_repeat_finds_it(

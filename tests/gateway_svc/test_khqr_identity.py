@@ -5,6 +5,7 @@
 | names one number for two amounts, or two bills     | HELD, 409: no payment, no confirmation |
 | names none at first, then one, of the same second  | one payment                            |
 | vouches for money after the bill was paid in the app | UNAPPLIED, named or not              |
+| takes money by code while the bill is paid in the app, and tells nobody | found by polling |
 | is asked before a second transfer is told of       | asked again                            |
 | is never reachable, or no longer configured        | others are asked all the same          |
 """
@@ -127,6 +128,19 @@ async def test_money_by_code_after_the_bill_was_paid_in_the_app_is_kept(
     await ledger.tell(told())
     assert [state for _, state in await payments(ledger)] == ["APPLIED", "UNAPPLIED"]
     assert await holds(ledger) == ["ALREADY_PAID"]
+
+
+async def test_money_by_code_that_nobody_tells_of_is_found_though_the_bill_was_paid_in_the_app(
+    ledger: KhqrLedger,
+) -> None:
+    bill = await ledger.bill()
+    code = Code(payload="code", image=b"png", expires_at=ledger.now + timedelta(minutes=30))
+    await ledger.codes.record(bank_code="AMK", bill_id=bill.bill_id, offered=code, request_id="r")
+    await ledger.notice_writer.submit(notice_for(bill))
+    assert await ledger.rows("SELECT state FROM codes") == [("PAID",)]
+    ledger.now += ledger.plan.first
+    await ledger.completer.run_once()
+    assert await payments(ledger) == [("T1", "APPLIED"), ("BANK1", "UNAPPLIED")]
 
 
 async def test_money_that_pays_nothing_is_never_called_confirmed(ledger: KhqrLedger) -> None:

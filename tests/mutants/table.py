@@ -29,10 +29,7 @@ class Mutant:
 _CONFIRMATION = "gateway_svc/confirmation.py"
 _FIRST = "gateway_svc/migrations/versions/0001_first.py"
 _TABLES = "gateway_svc/tables.py"
-_APPEND = (
-    "            await append(connection=connection, table=outbox, events=events, at=now)\n"
-    "        return decisions\n"
-)
+_APPEND = "            await append(connection=connection, table=outbox, events=events, at=now)\n"
 
 MUTANTS = (
     Mutant(
@@ -61,8 +58,7 @@ MUTANTS = (
                 new="            async with self._database.transaction() as sooner:\n"
                 "                await append(\n"
                 "                    connection=sooner, table=outbox, events=events, at=now\n"
-                "                )\n"
-                "        return decisions\n",
+                "                )\n",
             ),
         ),
         tests=("tests/gateway_svc/test_commit_order.py",),
@@ -75,8 +71,7 @@ MUTANTS = (
                 file=_CONFIRMATION,
                 old=_APPEND,
                 new="        async with self._database.transaction() as later:\n"
-                "            await append(connection=later, table=outbox, events=events, at=now)\n"
-                "        return decisions\n",
+                "            await append(connection=later, table=outbox, events=events, at=now)\n",
             ),
         ),
         tests=("tests/gateway_svc/test_commit_order.py",),
@@ -87,9 +82,10 @@ MUTANTS = (
         edits=(
             Edit(
                 file="chassis/relay.py",
-                old="        outcomes = await self._outcomes(rows)\n",
+                old="        outcomes = await self._outcomes([row.event for row in rows])\n",
                 new="        outcomes = [Delivery(partition=0, offset=0)] * len(rows)\n"
-                "        asyncio.get_running_loop().create_task(self._outcomes(rows))\n",
+                "        events = [row.event for row in rows]\n"
+                "        asyncio.get_running_loop().create_task(self._outcomes(events))\n",
             ),
         ),
         tests=("tests/chassis/test_relay.py",),
@@ -100,13 +96,15 @@ MUTANTS = (
         edits=(
             Edit(
                 file=_CONFIRMATION,
-                old="        decisions = await repeated(work=lambda: self._record_once(notices),"
-                " also_after=(Overtaken,))\n",
+                old="        decisions = await repeated(\n"
+                "            work=lambda: self._attempt(notices, unheard),"
+                " also_after=(Overtaken,)\n"
+                "        )\n",
                 new="        async with self._database.reading() as connection:\n"
                 "            book = await load_book(connection=connection, notices=notices)\n"
                 "        decisions = [book.decide(notice) for notice in notices]\n"
                 "        import asyncio\n"
-                "        self.late = asyncio.create_task(self._record_once(notices))\n",
+                "        self.late = asyncio.create_task(self._record_once(notices, []))\n",
             ),
         ),
         tests=("tests/gateway_svc/test_commit_order.py",),
