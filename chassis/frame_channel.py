@@ -11,7 +11,7 @@ import asyncio
 import time
 from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import grpc
 from google.protobuf.message import Message
@@ -21,6 +21,7 @@ from chassis.frame_stream import FrameStream, Lacking, Lost
 from payments.frames.v1 import frame_service_pb2 as pb
 from payments.frames.v1 import frame_service_pb2_grpc
 
+_GRPCS_OWN = "/grpc."  # health, reflection
 _PLAIN_FOR_S = 60.0  # how long a server that lacks the service is called in the plain way
 _LONGEST_S = 60.0  # of a stream: the next one may meet another replica
 _CODES: dict[int, grpc.StatusCode] = {code.value[0]: code for code in grpc.StatusCode}
@@ -65,11 +66,13 @@ class _Method:
     deserialize: Callable[[bytes], Any]
 
 
-class FrameChannel:
+class FrameChannel(grpc.aio.Channel):
     """Calls the servers behind `channel` in frames, over `streams` streams at most.
 
     A stream stays with one replica, so several of them share the load of several replicas; a
-    quiet caller uses one. `clock` gives monotonic seconds.
+    quiet caller uses one. Other methods than those of contracts (health) are called in the plain
+    way. `clock` gives monotonic seconds; once `generation` gives another object, streams opened
+    before are ended.
     """
 
     def __init__(
@@ -77,29 +80,36 @@ class FrameChannel:
         *,
         channel: grpc.aio.Channel,
         streams: int = 1,
+        generation: Callable[[], object] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._channel = channel
+        self._generation = generation
         self._clock = clock
         self._exchange = frame_service_pb2_grpc.FrameServiceStub(channel).Exchange
         self._streams: list[FrameStream | None] = [None] * streams
+        self._generations: list[object] = [None] * streams
         self._plain_until_s = 0.0
         self._parting: set[asyncio.Task[None]] = set()
 
-    def unary_unary(
+    def unary_unary(  # type: ignore[override] # as generated code calls it
         self,
         method: str,
         request_serializer: Callable[[Message], bytes],
         response_deserializer: Callable[[bytes], Any],
+        **_: Any,  # generated code says that its methods are registered
     ) -> Callable[..., Any]:
         """Return what calls `method`, with the arguments `timeout` and `metadata`."""
+        plain: Callable[..., Any] = self._channel.unary_unary(
+            method,
+            request_serializer=request_serializer,
+            response_deserializer=response_deserializer,
+        )
+        if method.startswith(_GRPCS_OWN):
+            return plain
         known = _Method(
             path=method,
-            plain=self._channel.unary_unary(
-                method,
-                request_serializer=request_serializer,
-                response_deserializer=response_deserializer,
-            ),
+            plain=plain,
             serialize=request_serializer,
             deserialize=response_deserializer,
         )
@@ -112,14 +122,44 @@ class FrameChannel:
 
         return call
 
-    async def close(self) -> None:
+    def unary_stream(self, *arguments: Any, **options: Any) -> Any:
+        """Return a method that is called in the plain way."""
+        return self._channel.unary_stream(*arguments, **options)
+
+    def stream_unary(self, *arguments: Any, **options: Any) -> Any:
+        """Return a method that is called in the plain way."""
+        return self._channel.stream_unary(*arguments, **options)
+
+    def stream_stream(self, *arguments: Any, **options: Any) -> Any:
+        """Return a method that is called in the plain way."""
+        return self._channel.stream_stream(*arguments, **options)
+
+    def get_state(self, try_to_connect: bool = False) -> grpc.ChannelConnectivity:  # noqa: FBT001, FBT002 - grpc's form
+        """Return the state of the channel beneath."""
+        return self._channel.get_state(try_to_connect)
+
+    async def wait_for_state_change(self, last_observed_state: grpc.ChannelConnectivity) -> None:
+        """Wait for the channel beneath to leave a state."""
+        await self._channel.wait_for_state_change(last_observed_state)
+
+    async def channel_ready(self) -> None:
+        """Wait until the channel beneath is connected."""
+        await self._channel.channel_ready()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_problem: object) -> None:
+        await self.close()
+
+    async def close(self, grace: float | None = None) -> None:
         """End the streams and close the channel; calls under way fail."""
         for stream in self._streams:
             if stream is not None:
                 await stream.close()
         for parting in self._parting:
             parting.cancel()
-        await self._channel.close()
+        await self._channel.close(grace)
 
     async def _ask(
         self, method: _Method, request: Message, ends_at_s: float, metadata: Metadata
@@ -151,7 +191,7 @@ class FrameChannel:
         """Return the stream with the least under way; a quiet one before one not yet opened."""
         found, place = None, 0
         for index, stream in enumerate(self._streams):
-            if stream is not None and not self._is_good(stream):
+            if stream is not None and not self._is_good(stream, index):
                 self._part_from(stream)
                 stream = self._streams[index] = None  # noqa: PLW2901 - its place is free
             if stream is None:
@@ -163,10 +203,15 @@ class FrameChannel:
         if found is None:
             found = FrameStream(exchange=self._exchange, clock=self._clock)
             self._streams[place] = found
+            self._generations[place] = self._generation()
         return found
 
-    def _is_good(self, stream: FrameStream) -> bool:
-        return not stream.ended and self._clock() - stream.opened_s < _LONGEST_S
+    def _is_good(self, stream: FrameStream, index: int) -> bool:
+        return (
+            not stream.ended
+            and self._clock() - stream.opened_s < _LONGEST_S
+            and self._generations[index] is self._generation()
+        )
 
     def _part_from(self, stream: FrameStream) -> None:
         parting = asyncio.get_running_loop().create_task(stream.part())

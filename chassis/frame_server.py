@@ -108,7 +108,7 @@ class FrameServicer(frame_service_pb2_grpc.FrameServiceServicer):
         self, request_iterator: AsyncIterator[pb.ExchangeRequest], context: Any
     ) -> AsyncIterator[pb.ExchangeResponse]:
         """Answer the calls of one stream until its caller ends it."""
-        del context
+        await context.send_initial_metadata(())  # "I know frames", before the first answer
         stream = _Stream()
         reading = asyncio.create_task(self._read(request_iterator, stream))
         draining = asyncio.create_task(self._tell_on_drain(stream))

@@ -116,7 +116,10 @@ class FrameStream:
 
     async def _write(self) -> None:
         try:
-            while True:
+            # The server opens the stream before anything is written: a write that meets an end
+            # would hide its status behind an error of gRPC's own ("Internal error from Core").
+            await self._rpc.initial_metadata()
+            while not self._rpc.done():
                 await self._something.wait()
                 self._something.clear()
                 while self._queue or self._cancelled:
@@ -169,6 +172,7 @@ class FrameStream:
 
 
 def _as_lost(error: grpc.aio.AioRpcError) -> Exception:
+    """Return what became of the calls: the stream's own status is nobody's answer."""
     if error.code() is grpc.StatusCode.UNIMPLEMENTED:
         return Lacking()
-    return Lost(code=error.code(), details=error.details() or "")
+    return Lost(code=grpc.StatusCode.UNAVAILABLE, details=error.details() or "")

@@ -1,4 +1,4 @@
-"""A grpc.aio server and channel: who calls, is it valid, how long may it take, what went wrong.
+"""What every call passes: who calls, is it valid, how long may it take, what went wrong.
 
 Every call of a contract's service passes one interceptor, in this order: request id,
 room for it (503), token (401), scope (403), rules of the contract (400), the servicer within
@@ -6,7 +6,6 @@ the deadline.
 """
 
 import asyncio
-import json
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -20,34 +19,18 @@ import structlog
 from google.protobuf.descriptor import ServiceDescriptor
 from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message import Message
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
 
 from chassis.admission import Admission, Bounds, Overloaded
 from chassis.auth import Authenticator, Caller, TokenRefused, bearer_token
-from chassis.channel import RenewedChannel
 from chassis.descriptors import extension_of
 from chassis.errors import BadRequest, Reasons, ServiceError, to_abort
 from chassis.rules import Rules
-from chassis.settings import Address
 from chassis.telemetry import request_id_of_call, request_id_or
-from chassis.tls import TlsFiles, grpc_server_credentials, watched_material
 
 _METHOD_OPTION = "payments.rest.v1.method_rule"
 _ANSWER_MARGIN_S = 0.05  # what is left of a deadline for the answer to travel
-_MESSAGE_LIMIT_BYTES = 1 << 20
 # Twice what one bridge sends on at once (256): callers of the inside do not pass a bridge.
 _BOUNDS = Bounds(most=512, kept_for_vital=128, most_of_one_kind=384, waiting=128, waiting_vital=256)
-_SERVER_OPTIONS = (
-    ("grpc.so_reuseport", 0),  # on by default: two processes would share a port by accident
-    ("grpc.max_receive_message_length", _MESSAGE_LIMIT_BYTES),
-)
-_CHANNEL_OPTIONS = (
-    ("grpc.lb_policy_name", "round_robin"),
-    ("grpc.max_reconnect_backoff_ms", 2000),
-    ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.max_receive_message_length", _MESSAGE_LIMIT_BYTES),
-)
 
 _log = structlog.get_logger()
 
@@ -217,94 +200,6 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         remaining: float | None = context.time_remaining()
         budget_s = self._budget_s if remaining is None else min(remaining, self._budget_s)
         return max(0.0, budget_s - _ANSWER_MARGIN_S)
-
-
-class Server:
-    """A grpc.aio server with health, optional reflection, and a drain."""
-
-    def __init__(
-        self,
-        *,
-        listen: Address,
-        interceptor: CallInterceptor,
-        services: Iterable[ServiceDescriptor],
-        with_reflection: bool,
-        tls: TlsFiles | None = None,
-    ) -> None:
-        self._listen = self.address = listen
-        self._tls = tls
-        self.interceptor = interceptor
-        self._names = ("", *(service.full_name for service in services))
-        self._health = health.aio.HealthServicer()
-        self.grpc_server = grpc.aio.server(interceptors=[interceptor], options=_SERVER_OPTIONS)
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, self.grpc_server)
-        if with_reflection:
-            reflection.enable_server_reflection(
-                (*self._names[1:], health.SERVICE_NAME, reflection.SERVICE_NAME), self.grpc_server
-            )
-
-    async def start(self) -> Address:
-        """Listen, not yet serving by health's word, and return the real address.
-
-        :raises OSError: the address is taken or cannot be bound.
-        :raises SettingError: the certificate's files cannot be used.
-        """
-        try:
-            if self._tls is None:
-                port = self.grpc_server.add_insecure_port(str(self._listen))
-            else:
-                port = self.grpc_server.add_secure_port(
-                    str(self._listen), grpc_server_credentials(files=self._tls)
-                )
-        except RuntimeError as problem:
-            raise OSError(f"cannot listen on {self._listen}") from problem
-        await self.set_serving(serving=False)
-        await self.grpc_server.start()
-        self.address = Address(host=self._listen.host, port=port)
-        return self.address
-
-    async def set_serving(self, *, serving: bool) -> None:
-        """Tell health's askers whether calls are welcome."""
-        statuses = health_pb2.HealthCheckResponse
-        for name in self._names:
-            await self._health.set(name, statuses.SERVING if serving else statuses.NOT_SERVING)
-
-    async def drain(self, *, grace_s: float) -> None:
-        """Say "not ready", stop listening, let calls finish for `grace_s`, close."""
-        await self._health.enter_graceful_shutdown()
-        await self.grpc_server.stop(grace_s)
-
-
-def open_channel(
-    *, target: str, tls: TlsFiles | None = None, server_name: str = ""
-) -> grpc.aio.Channel:
-    """Return a channel to `target` that follows the health of every address behind it.
-
-    With `tls` its certificate must speak for the target's host, or for `server_name`.
-    Deadlines travel with each call (`timeout=`), never in the service configuration,
-    which grpc-python fires early. `pick_first` would ignore health, hence round_robin.
-
-    :raises SettingError: the files of `tls` cannot be used.
-    """
-    config = json.dumps(
-        {
-            "loadBalancingConfig": [{"round_robin": {}}],
-            "healthCheckConfig": {"serviceName": ""},
-        }
-    )
-    options: list[tuple[str, Any]] = [*_CHANNEL_OPTIONS, ("grpc.service_config", config)]
-    if tls is None:
-        return grpc.aio.insecure_channel(target, options=options)
-    if server_name:
-        options.append(("grpc.ssl_target_name_override", server_name))
-    return RenewedChannel(
-        watched=watched_material(files=tls),
-        open_with=lambda material: grpc.aio.secure_channel(
-            target,
-            grpc.ssl_channel_credentials(material.ca, material.key, material.certificate),
-            options=options,
-        ),
-    )
 
 
 def _too_busy(overload: Overloaded) -> ServiceError:

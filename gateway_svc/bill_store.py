@@ -2,10 +2,13 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from functools import lru_cache
+from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import bindparam, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from chassis.sets import among
 from gateway_svc.payment import Bill, BillStanding, BillState, PaymentState
 from gateway_svc.rows import Overtaken, bill_from, obligation_from
 from gateway_svc.tables import bills, obligations, payments
@@ -32,14 +35,26 @@ async def _leave_open(
     ids = [bill.bill_id for bill in leaving]
     changed = (
         await connection.execute(
-            update(bills)
-            .where(bills.c.id.in_(ids), bills.c.state == BillState.OPEN)
-            .values(state=state, state_at=at, state_cause=cause)
-            .returning(bills.c.id)
+            _leaving(connection.dialect.name),
+            {"ids": ids, "to": state, "moved_at": at, "cause": cause},
         )
     ).all()
     if len(changed) != len(ids):
         raise Overtaken
+
+
+@lru_cache
+def _leaving(dialect: str) -> Any:
+    return (
+        update(bills)
+        .where(
+            among(column=bills.c.id, name="ids", dialect=dialect), bills.c.state == BillState.OPEN
+        )
+        .values(
+            state=bindparam("to"), state_at=bindparam("moved_at"), state_cause=bindparam("cause")
+        )
+        .returning(bills.c.id)
+    )
 
 
 async def find_standing(

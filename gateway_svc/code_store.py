@@ -3,11 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
+from typing import Any
 
-from sqlalchemy import case, select, update
+from sqlalchemy import bindparam, case, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from chassis.due import is_due
+from chassis.sets import among
 from gateway_svc.khqr_tables import codes
 from gateway_svc.payment import Bill, BillState, Channel, Obligation
 from gateway_svc.rows import bill_from, insert_for, lock_obligations
@@ -146,20 +149,34 @@ async def retire_codes(
     """
     found = list(paid_bill_ids) if through is Channel.KHQR else []
     await connection.execute(
+        _retiring(connection.dialect.name),
+        {
+            "obligations": list(obligation_ids),
+            "paid": list(paid_bill_ids),
+            "found": found,
+            "at": at,
+        },
+    )
+
+
+@lru_cache
+def _retiring(dialect: str) -> Any:
+    is_paid = among(column=codes.c.bill_id, name="paid", dialect=dialect)
+    is_found = among(column=codes.c.bill_id, name="found", dialect=dialect)
+    return (
         update(codes)
         .where(
             codes.c.state == CodeState.LIVE,
             codes.c.bill_id.in_(
-                select(bills.c.id).where(bills.c.obligation_id.in_(list(obligation_ids)))
+                select(bills.c.id).where(
+                    among(column=bills.c.obligation_id, name="obligations", dialect=dialect)
+                )
             ),
         )
         .values(
-            state=case(
-                (codes.c.bill_id.in_(list(paid_bill_ids)), CodeState.PAID.value),
-                else_=CodeState.SUPERSEDED.value,
-            ),
-            next_poll_at=case((codes.c.bill_id.in_(found), None), else_=codes.c.next_poll_at),
-            state_at=at,
+            state=case((is_paid, CodeState.PAID.value), else_=CodeState.SUPERSEDED.value),
+            next_poll_at=case((is_found, None), else_=codes.c.next_poll_at),
+            state_at=bindparam("at"),
             state_cause="the obligation was paid",
         )
     )

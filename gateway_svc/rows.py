@@ -1,6 +1,7 @@
 """Rows of the tables <-> the words of a payment, and the SQL both halves of the store use."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import Row, Table, select
@@ -8,6 +9,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from chassis.money import Currency, Money
+from chassis.sets import among
 from gateway_svc.answers import parse_answer
 from gateway_svc.payment import (
     Bill,
@@ -35,25 +37,28 @@ async def lock_obligations(
     ordered = sorted(set(ids))
     if not ordered:
         return {}
-    rows = (
-        await connection.execute(
-            select(obligations)
-            .where(obligations.c.id.in_(ordered))
-            .order_by(obligations.c.id)
-            .with_for_update()
-        )
-    ).all()
+    dialect = connection.dialect.name
+    rows = (await connection.execute(_locking(dialect), {"ids": ordered})).all()
     # A statement of its own, after the lock: it sees what the lock's last holder committed.
-    paid = set(
-        (
-            await connection.execute(
-                select(applications.c.obligation_id).where(
-                    applications.c.obligation_id.in_(ordered)
-                )
-            )
-        ).scalars()
-    )
+    paid = set((await connection.execute(_paid_among(dialect), {"ids": ordered})).scalars())
     return {row.id: obligation_from(row, paid=row.id in paid) for row in rows}
+
+
+@lru_cache
+def _locking(dialect: str) -> Any:
+    return (
+        select(obligations)
+        .where(among(column=obligations.c.id, name="ids", dialect=dialect))
+        .order_by(obligations.c.id)
+        .with_for_update()
+    )
+
+
+@lru_cache
+def _paid_among(dialect: str) -> Any:
+    return select(applications.c.obligation_id).where(
+        among(column=applications.c.obligation_id, name="ids", dialect=dialect)
+    )
 
 
 async def numbers_of(
@@ -62,11 +67,18 @@ async def numbers_of(
     """Return the numbers that each bill was asked for by."""
     found: dict[int, set[str]] = {}
     rows = await connection.execute(
-        select(bill_numbers).where(bill_numbers.c.bill_id.in_(bill_ids))
+        _numbers_among(connection.dialect.name), {"ids": list(bill_ids)}
     )
     for row in rows:
         found.setdefault(row.bill_id, set()).add(row.number)
     return {bill_id: frozenset(numbers) for bill_id, numbers in found.items()}
+
+
+@lru_cache
+def _numbers_among(dialect: str) -> Any:
+    return select(bill_numbers).where(
+        among(column=bill_numbers.c.bill_id, name="ids", dialect=dialect)
+    )
 
 
 def obligation_from(row: Row[Any], *, paid: bool) -> Obligation:

@@ -24,7 +24,8 @@ from chassis.process import repeat
 from chassis.publisher import Publisher, publisher_from_url
 from chassis.rate_limit import RateLimit
 from chassis.relay import Relay
-from chassis.rpc import CallInterceptor, Server, utc_now
+from chassis.rpc import CallInterceptor, utc_now
+from chassis.rpc_server import Server
 from chassis.settings import Address
 from chassis.single_flight import FlightStopped
 from gateway_svc.banks.opening import open_bank
@@ -176,7 +177,7 @@ class GatewayProcess:
                 ),
                 clock=clock,
             ),
-            self._server.grpc_server,
+            self._server.handlers,
         )
         self._writers = (self._notices, self._lookups, self.khqr.bookings)
         self._stopping = asyncio.Event()

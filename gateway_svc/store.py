@@ -5,12 +5,14 @@ Every function works on a set inside the caller's transaction and decides nothin
 
 from collections.abc import Sequence
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import and_, or_, select, tuple_, update
+from sqlalchemy import and_, bindparam, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from chassis.money import Money
+from chassis.sets import among, among_rows, insert_set, rows_as
 from gateway_svc.answers import answer_text
 from gateway_svc.bill_store import settle_bills
 from gateway_svc.code_store import retire_codes
@@ -27,7 +29,6 @@ from gateway_svc.rows import (
     Overtaken,
     amount_columns,
     bill_from,
-    insert_for,
     known_notice_from,
     lock_obligations,
     money_from,
@@ -36,24 +37,20 @@ from gateway_svc.rows import (
 from gateway_svc.tables import applications, bills, notices, obligations, payments
 
 _Content = tuple[str, str, int, str, Money]
+_CONTENT = (
+    *("id", "bank_code", "natural_key", "bill_id", "policy_number"),
+    *("amount_hundredths", "currency"),
+)
 
 
 async def load_book(*, connection: AsyncConnection, notices: Sequence[Notice]) -> Book:
     """Return all that deciding `notices` needs, their obligations locked."""
     claimed = sorted({notice.bill_id for notice in notices})
-    concerned = (
-        await connection.execute(select(bills.c.obligation_id).where(bills.c.id.in_(claimed)))
-    ).scalars()
+    dialect = connection.dialect.name
+    concerned = (await connection.execute(_concerned(dialect), {"claimed": claimed})).scalars()
     locked = await lock_obligations(connection=connection, ids=concerned)
     rows = (
-        await connection.execute(
-            select(bills).where(
-                or_(
-                    bills.c.id.in_(claimed),
-                    and_(bills.c.obligation_id.in_(locked), bills.c.state == BillState.OPEN),
-                )
-            )
-        )
+        await connection.execute(_bills_of(dialect), {"claimed": claimed, "locked": sorted(locked)})
     ).all()
     numbers = await numbers_of(connection=connection, bill_ids=[row.id for row in rows])
     book = Book(
@@ -65,22 +62,62 @@ async def load_book(*, connection: AsyncConnection, notices: Sequence[Notice]) -
 
 
 async def _load_known(*, connection: AsyncConnection, book: Book, sought: Sequence[Notice]) -> None:
-    keys = sorted({notice.key for notice in sought})
-    rows = await connection.execute(
-        select(notices).where(
-            notices.c.channel == Channel.BILL,
-            tuple_(notices.c.bank_code, notices.c.natural_key).in_(keys),
-        )
-    )
-    taken = await connection.execute(
-        select(payments.c.bank_code, payments.c.transaction_id).where(
-            payments.c.channel == Channel.KHQR,
-            tuple_(payments.c.bank_code, payments.c.transaction_id).in_(keys),
-        )
-    )
+    dialect = connection.dialect.name
+    keys = rows_as(name="keys", rows=sorted({notice.key for notice in sought}), dialect=dialect)
+    rows = await connection.execute(_known_notices(dialect), keys)
+    taken = await connection.execute(_taken_by_khqr(dialect), keys)
     book.taken = {(row.bank_code, row.transaction_id) for row in taken}
     for row in rows:
         book.known.setdefault((row.bank_code, row.natural_key), []).append(known_notice_from(row))
+
+
+@lru_cache
+def _concerned(dialect: str) -> Any:
+    return select(bills.c.obligation_id).where(
+        among(column=bills.c.id, name="claimed", dialect=dialect)
+    )
+
+
+@lru_cache
+def _bills_of(dialect: str) -> Any:
+    return select(bills).where(
+        or_(
+            among(column=bills.c.id, name="claimed", dialect=dialect),
+            and_(
+                among(column=bills.c.obligation_id, name="locked", dialect=dialect),
+                bills.c.state == BillState.OPEN,
+            ),
+        )
+    )
+
+
+@lru_cache
+def _known_notices(dialect: str) -> Any:
+    return select(notices).where(
+        notices.c.channel == Channel.BILL,
+        among_rows(
+            columns=(notices.c.bank_code, notices.c.natural_key), name="keys", dialect=dialect
+        ),
+    )
+
+
+@lru_cache
+def _taken_by_khqr(dialect: str) -> Any:
+    return select(payments.c.bank_code, payments.c.transaction_id).where(
+        payments.c.channel == Channel.KHQR,
+        among_rows(
+            columns=(payments.c.bank_code, payments.c.transaction_id), name="keys", dialect=dialect
+        ),
+    )
+
+
+@lru_cache
+def _counting_up(dialect: str) -> Any:
+    return (
+        update(obligations)
+        .where(among(column=obligations.c.id, name="ids", dialect=dialect))
+        .values(event_sequence=obligations.c.event_sequence + bindparam("more"))
+    )
 
 
 async def record_decisions(
@@ -121,9 +158,11 @@ async def record_decisions(
         at=at,
     )
     await connection.execute(
-        update(obligations)
-        .where(obligations.c.id.in_([one.obligation.obligation_id for _, one in settled]))
-        .values(event_sequence=obligations.c.event_sequence + events_per_settlement)
+        _counting_up(connection.dialect.name),
+        {
+            "ids": [one.obligation.obligation_id for _, one in settled],
+            "more": events_per_settlement,
+        },
     )
 
 
@@ -132,22 +171,12 @@ async def _insert_notices(
 ) -> dict[_Content, int]:
     # In the order of the natural keys, so that two writers never wait for each other.
     ordered = sorted(decisions, key=lambda one: (one.notice.key, one.contradicts))
-    landed = (
-        await connection.execute(
-            insert_for(connection=connection, table=notices)
-            .values([_notice_columns(decision, at) for decision in ordered])
-            .on_conflict_do_nothing()
-            .returning(
-                notices.c.id,
-                notices.c.bank_code,
-                notices.c.natural_key,
-                notices.c.bill_id,
-                notices.c.policy_number,
-                notices.c.amount_hundredths,
-                notices.c.currency,
-            )
-        )
-    ).all()
+    landed = await insert_set(
+        connection=connection,
+        table=notices,
+        rows=[_notice_columns(decision, at) for decision in ordered],
+        returning=_CONTENT,
+    )
     _all_landed(landed, ordered)
     return {
         (row.bank_code, row.natural_key, row.bill_id, row.policy_number, money_from(row)): row.id
@@ -161,33 +190,29 @@ async def _insert_payments(
     notice_ids: dict[_Content, int],
     at: datetime,
 ) -> dict[int, int]:
-    landed = (
-        await connection.execute(
-            insert_for(connection=connection, table=payments)
-            .values(
-                [
-                    {
-                        "bank_code": decision.notice.bank_code,
-                        "transaction_id": decision.notice.transaction_id,
-                        "channel": Channel.BILL,
-                        "notice_id": notice_ids[_content(decision.notice)],
-                        "bill_id": settlement.bill.bill_id,
-                        "obligation_id": settlement.obligation.obligation_id,
-                        **amount_columns(decision.notice.money),
-                        "paid_at": decision.notice.paid_at,
-                        "recorded_at": at,
-                        "assurance": "BANK_NOTICE",
-                        "state": PaymentState.APPLIED,
-                        "state_at": at,
-                        "state_cause": "late bill notice" if settlement.late else "bill notice",
-                    }
-                    for decision, settlement in settled
-                ]
-            )
-            .on_conflict_do_nothing()
-            .returning(payments.c.id, payments.c.notice_id)
-        )
-    ).all()
+    landed = await insert_set(
+        connection=connection,
+        table=payments,
+        rows=[
+            {
+                "bank_code": decision.notice.bank_code,
+                "transaction_id": decision.notice.transaction_id,
+                "channel": Channel.BILL,
+                "notice_id": notice_ids[_content(decision.notice)],
+                "bill_id": settlement.bill.bill_id,
+                "obligation_id": settlement.obligation.obligation_id,
+                **amount_columns(decision.notice.money),
+                "paid_at": decision.notice.paid_at,
+                "recorded_at": at,
+                "assurance": "BANK_NOTICE",
+                "state": PaymentState.APPLIED,
+                "state_at": at,
+                "state_cause": "late bill notice" if settlement.late else "bill notice",
+            }
+            for decision, settlement in settled
+        ],
+        returning=("id", "notice_id"),
+    )
     _all_landed(landed, settled)
     return {row.notice_id: row.id for row in landed}
 
@@ -199,23 +224,19 @@ async def _insert_applications(
     payment_ids: dict[int, int],
     at: datetime,
 ) -> None:
-    landed = (
-        await connection.execute(
-            insert_for(connection=connection, table=applications)
-            .values(
-                [
-                    {
-                        "obligation_id": settlement.obligation.obligation_id,
-                        "payment_id": payment_ids[notice_ids[_content(decision.notice)]],
-                        "applied_at": at,
-                    }
-                    for decision, settlement in settled
-                ]
-            )
-            .on_conflict_do_nothing()
-            .returning(applications.c.obligation_id)
-        )
-    ).all()
+    landed = await insert_set(
+        connection=connection,
+        table=applications,
+        rows=[
+            {
+                "obligation_id": settlement.obligation.obligation_id,
+                "payment_id": payment_ids[notice_ids[_content(decision.notice)]],
+                "applied_at": at,
+            }
+            for decision, settlement in settled
+        ],
+        returning=("obligation_id",),
+    )
     _all_landed(landed, settled)
 
 

@@ -2,14 +2,17 @@
 
 from collections.abc import Iterator, Sequence
 from datetime import date, datetime
+from functools import lru_cache
+from typing import Any
 
-from sqlalchemy import select, tuple_, update
+from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from chassis.sets import among, among_rows, insert_set, rows_as
 from gateway_svc.code_store import supersede_codes
 from gateway_svc.law import Billing, decide_billing
 from gateway_svc.payment import Bill, BillState, Lookup, Obligation
-from gateway_svc.rows import Overtaken, amount_columns, bill_from, insert_for, lock_obligations
+from gateway_svc.rows import Overtaken, amount_columns, bill_from, lock_obligations
 from gateway_svc.tables import bill_numbers, bills, obligations
 
 _Key = tuple[str, date, str]
@@ -54,34 +57,35 @@ async def _obligation_ids(
     found = await _find_obligations(connection, keys)
     missing = [key for key in keys if key not in found]
     if missing:
-        await connection.execute(
-            insert_for(connection=connection, table=obligations)
-            .values(
-                [
-                    {
-                        "policy_number": policy_number,
-                        "due_on": due_on,
-                        "currency": currency,
-                        "created_at": at,
-                    }
-                    for policy_number, due_on, currency in missing
-                ]
-            )
-            .on_conflict_do_nothing()
+        await insert_set(
+            connection=connection,
+            table=obligations,
+            rows=[
+                {
+                    "policy_number": policy_number,
+                    "due_on": due_on,
+                    "currency": currency,
+                    "created_at": at,
+                }
+                for policy_number, due_on, currency in missing
+            ],
         )
         found |= await _find_obligations(connection, missing)
     return found
 
 
 async def _find_obligations(connection: AsyncConnection, keys: Sequence[_Key]) -> dict[_Key, int]:
+    dialect = connection.dialect.name
     rows = await connection.execute(
-        select(obligations).where(
-            tuple_(obligations.c.policy_number, obligations.c.due_on, obligations.c.currency).in_(
-                keys
-            )
-        )
+        _sought(dialect), rows_as(name="keys", rows=keys, dialect=dialect)
     )
     return {(row.policy_number, row.due_on, row.currency): row.id for row in rows}
+
+
+@lru_cache
+def _sought(dialect: str) -> Any:
+    columns = (obligations.c.policy_number, obligations.c.due_on, obligations.c.currency)
+    return select(obligations).where(among_rows(columns=columns, name="keys", dialect=dialect))
 
 
 async def _record_round(
@@ -117,11 +121,17 @@ async def _open_bills(
     connection: AsyncConnection, obligation_ids: Sequence[int]
 ) -> dict[tuple[str, int], Bill]:
     rows = await connection.execute(
-        select(bills).where(
-            bills.c.obligation_id.in_(obligation_ids), bills.c.state == BillState.OPEN
-        )
+        _open_among(connection.dialect.name), {"ids": list(obligation_ids)}
     )
     return {(row.bank_code, row.obligation_id): bill_from(row) for row in rows}
+
+
+@lru_cache
+def _open_among(dialect: str) -> Any:
+    return select(bills).where(
+        among(column=bills.c.obligation_id, name="ids", dialect=dialect),
+        bills.c.state == BillState.OPEN,
+    )
 
 
 async def _close_replaced(
@@ -161,29 +171,25 @@ async def _make_bills(
 ) -> dict[int, Bill]:
     if not wanted:
         return {}
-    rows = (
-        await connection.execute(
-            insert_for(connection=connection, table=bills)
-            .values(
-                [
-                    {
-                        "bank_code": lookup.bank_code,
-                        "obligation_id": obligation.obligation_id,
-                        **amount_columns(lookup.premium.money),
-                        "payer": lookup.premium.payer,
-                        "looked_up_at": lookup.looked_up_at,
-                        "created_at": at,
-                        "state": BillState.OPEN,
-                        "state_at": at,
-                        "state_cause": "inquiry",
-                    }
-                    for lookup, obligation in wanted.values()
-                ]
-            )
-            .on_conflict_do_nothing()
-            .returning(*bills.c)
-        )
-    ).all()
+    rows = await insert_set(
+        connection=connection,
+        table=bills,
+        rows=[
+            {
+                "bank_code": lookup.bank_code,
+                "obligation_id": obligation.obligation_id,
+                **amount_columns(lookup.premium.money),
+                "payer": lookup.premium.payer,
+                "looked_up_at": lookup.looked_up_at,
+                "created_at": at,
+                "state": BillState.OPEN,
+                "state_at": at,
+                "state_cause": "inquiry",
+            }
+            for lookup, obligation in wanted.values()
+        ],
+        returning=tuple(column.name for column in bills.c),
+    )
     if len(rows) != len(wanted):
         raise Overtaken
     made = {(row.bank_code, row.obligation_id): bill_from(row) for row in rows}
@@ -204,10 +210,10 @@ async def _remember_numbers(
             for number in (lookup.number, lookup.premium.policy_number)
         }
     )
-    await connection.execute(
-        insert_for(connection=connection, table=bill_numbers)
-        .values([{"bill_id": bill_id, "number": number} for bill_id, number in asked])
-        .on_conflict_do_nothing()
+    await insert_set(
+        connection=connection,
+        table=bill_numbers,
+        rows=[{"bill_id": bill_id, "number": number} for bill_id, number in asked],
     )
 
 

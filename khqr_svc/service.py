@@ -11,9 +11,11 @@ from google.protobuf import descriptor_pool
 from chassis.auth import Authenticator, KeyFile
 from chassis.errors import Reasons, ServiceError
 from chassis.http_client import HttpClient
+from chassis.open_channel import open_channel
 from chassis.process import repeat
 from chassis.rate_limit import RateLimit
-from chassis.rpc import CallInterceptor, Server, open_channel, utc_now
+from chassis.rpc import CallInterceptor, utc_now
+from chassis.rpc_server import Server
 from chassis.settings import Address
 from chassis.single_flight import FlightStopped
 from khqr_svc.banks.amk import AmkKhqrBank
@@ -72,6 +74,7 @@ class KhqrProcess:
             target=settings.gateway_target,
             tls=settings.client_tls,
             server_name=settings.gateway_server_name,
+            streams=settings.grpc_streams,
         )
         self._gateway = Gateway(
             channel=self._channel, token=token.read, reasons=reasons, clock=timer
@@ -101,7 +104,7 @@ class KhqrProcess:
                 budget_s=settings.budget_s,
                 timer=timer,
             ),
-            self._server.grpc_server,
+            self._server.handlers,
         )
         self._stopping = asyncio.Event()
         self._loops: list[asyncio.Task[None]] = []

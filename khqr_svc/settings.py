@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from chassis.open_channel import read_streams
 from chassis.plaintext import refuse_plaintext
 from chassis.secrets import (
     SecretReference,
@@ -43,6 +44,7 @@ class KhqrSettings:
     gateway_target: str
     client_tls: TlsFiles | None
     gateway_server_name: str  # "" for the target's own
+    grpc_streams: int  # to the gateway; 0: each call travels alone
     gateway_token_file: Path
     banks: Mapping[str, BankSettings]
     jwt_keys_file: Path
@@ -77,6 +79,7 @@ def read_settings(*, variables: Variables, environ: Mapping[str, str]) -> KhqrSe
         ),
         client_tls=read_client_tls(variables=variables, production=production),
         gateway_server_name=server_name_of(variables=variables, name="GATEWAY"),
+        grpc_streams=read_streams(variables=variables),
         gateway_token_file=variables.path("GATEWAY_TOKEN_FILE", default=keys / "khqr.token"),
         banks=read_banks(document=document, variables=variables, environ=environ, var_dir=var_dir),
         jwt_keys_file=variables.path("JWT_KEYS_FILE", default=keys / "jwks.json"),

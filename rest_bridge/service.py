@@ -14,8 +14,8 @@ import structlog
 from aiohttp import web
 
 from chassis.admission import Admission, Bounds
+from chassis.open_channel import open_channel
 from chassis.process import repeat
-from chassis.rpc import open_channel
 from chassis.settings import Address, SettingError
 from chassis.tls import TlsFiles, https_context
 from rest_bridge.app import Bridge
@@ -25,9 +25,8 @@ from rest_bridge.contract import Contract
 from rest_bridge.counts import Counts
 from rest_bridge.peers import Peers
 from rest_bridge.quiet_log import QuietLog
-from rest_bridge.server import SWEEP_S, BridgeServer
+from rest_bridge.server import SWEEP_S, BridgeServer, Site
 from rest_bridge.settings import ClientTls, Limits, Settings
-from rest_bridge.site import Site
 from rest_bridge.surface import Surface
 from rest_bridge.upstream import OpenChannel, Upstream
 
@@ -84,7 +83,7 @@ async def start(
     context = None if tls is None else https_context(files=tls)
     upstream = Upstream(
         targets=targets,
-        open_channel=_opener(client_tls),
+        open_channel=_opener(client_tls, limits.streams),
         reasons=contract.reasons,
     )
     counts = Counts()
@@ -133,11 +132,13 @@ async def start(
     )
 
 
-def _opener(tls: ClientTls | None) -> OpenChannel:
+def _opener(tls: ClientTls | None, streams: int) -> OpenChannel:
     def opened(name: str, target: str) -> grpc.aio.Channel:
         if tls is None:
-            return open_channel(target=target)
-        return open_channel(target=target, tls=tls.files, server_name=tls.server_names[name])
+            return open_channel(target=target, streams=streams)
+        return open_channel(
+            target=target, tls=tls.files, server_name=tls.server_names[name], streams=streams
+        )
 
     return opened
 

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from chassis.open_channel import read_streams
 from chassis.plaintext import is_loopback, refuse_plaintext
 from chassis.settings import Address, SettingError, Variables
 from chassis.tls import (
@@ -26,11 +27,12 @@ _CALLS = 256  # under way at once: a quarter of a second of work at 1000 calls a
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """How much the bridge takes in at once."""
+    """How much the bridge takes in at once, and over how many streams it goes on to a service."""
 
     connections: int = _CONNECTIONS
     per_address: int = _PER_ADDRESS
     calls: int = _CALLS
+    streams: int = 1  # 0: each call travels alone
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,6 +138,7 @@ def _read_limits(variables: Variables) -> Limits:
             most=connections,
         ),
         calls=variables.integer("BRIDGE_CALLS", default=_CALLS, least=4, most=10_000),
+        streams=read_streams(variables=variables),
     )
 
 

@@ -13,6 +13,7 @@ from amk_sandbox import api
 from amk_sandbox.settings import read_settings
 from chassis.settings import SettingError, Variables
 from tests.amk_sandbox.harness import Clock, sandbox
+from tests.support.kafka import KafkaOfSession
 
 REFUSALS = [
     ("POST", "/sandbox/lookup", 400),
@@ -112,7 +113,8 @@ async def test_the_program_listens_and_stops_on_sigterm(tmp_path: Path) -> None:
     assert b"Traceback" not in await process.stderr.read()
 
 
-async def test_success_events_come_from_kafka_too(tmp_path: Path, kafka_bootstrap: str) -> None:
+async def test_success_events_come_from_kafka_too(tmp_path: Path, kafka: KafkaOfSession) -> None:
+    prefix = await kafka.fresh_topic(suffix=".gateway.payment.success")
     event = {
         "eventId": "k-1",
         "type": "PAYMENT_EVENT_TYPE_SUCCESS",
@@ -120,14 +122,14 @@ async def test_success_events_come_from_kafka_too(tmp_path: Path, kafka_bootstra
         "dueOn": "2025-11-15",
         "currency": "USD",
     }
-    producer = AIOKafkaProducer(bootstrap_servers=kafka_bootstrap)
+    producer = AIOKafkaProducer(bootstrap_servers=kafka.bootstrap)
     await producer.start()
     for _ in range(2):
         await producer.send_and_wait(
-            "sandboxtest.gateway.payment.success", json.dumps(event).encode(), key=b"P123456789"
+            f"{prefix}.gateway.payment.success", json.dumps(event).encode(), key=b"P123456789"
         )
     await producer.stop()
-    environ = {"EVENTS_URL": f"kafka://{kafka_bootstrap}", "TOPIC_PREFIX": "sandboxtest"}
+    environ = {"EVENTS_URL": f"kafka://{kafka.bootstrap}", "TOPIC_PREFIX": prefix}
     async with sandbox(var=tmp_path, clock=Clock(), **environ) as client, asyncio.timeout(30):
         applied = 0
         while (await client.get("/policies/P123456789/premium"))[0] != 204:

@@ -99,6 +99,59 @@ def test_a_token_expires_by_the_clock_it_is_given(authenticator: Authenticator) 
         authenticator.authenticate(token=token, now=NOW + timedelta(minutes=61))
 
 
+def _counting_checks(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    checked: list[str] = []
+    decode = jwt.decode
+
+    def counted(token: str, *arguments: Any, **options: Any) -> Any:
+        checked.append(token)
+        return decode(token, *arguments, **options)
+
+    monkeypatch.setattr(jwt, "decode", counted)
+    return checked
+
+
+def test_a_signature_is_checked_once_and_times_every_time(
+    authenticator: Authenticator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checked = _counting_checks(monkeypatch)
+    token = NEW.token(now=NOW)
+    for minutes in (0, 30, 59):
+        authenticator.authenticate(token=token, now=NOW + timedelta(minutes=minutes))
+    with pytest.raises(TokenRefused, match="expired"):
+        authenticator.authenticate(token=token, now=NOW + timedelta(minutes=61))
+    with pytest.raises(TokenRefused, match="not valid yet"):
+        authenticator.authenticate(token=token, now=NOW - timedelta(minutes=5))
+    assert checked == [token]
+
+
+def test_a_token_that_differs_in_one_character_is_checked(
+    authenticator: Authenticator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token = NEW.token(now=NOW)
+    authenticator.authenticate(token=token, now=NOW)
+    checked = _counting_checks(monkeypatch)
+    other = token[:-5] + ("A" if token[-5] != "A" else "B") + token[-4:]
+    for _ in range(2):
+        with pytest.raises(TokenRefused):
+            authenticator.authenticate(token=other, now=NOW)
+    assert checked == [other, other]
+
+
+def test_what_is_known_of_tokens_is_bounded(
+    authenticator: Authenticator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("chassis.auth._MOST_KNOWN", 3)
+    tokens = [NEW.token(now=NOW, sub=f"caller {number}") for number in range(5)]
+    for token in tokens:
+        authenticator.authenticate(token=token, now=NOW)
+    assert len(authenticator._known) == 3
+    checked = _counting_checks(monkeypatch)
+    authenticator.authenticate(token=tokens[-1], now=NOW)
+    authenticator.authenticate(token=tokens[0], now=NOW)
+    assert checked == [tokens[0]]
+
+
 def _signed_by_public_key(claims: dict[str, object], public: bytes) -> str:
     """Return the old confusion, a public key taken for a secret, which PyJWT refuses to make."""
     head = base64.urlsafe_b64encode(b'{"alg":"HS256","kid":"new"}').rstrip(b"=")
@@ -235,11 +288,15 @@ def test_a_new_key_is_known_a_second_after_it_was_published(
 def test_a_key_that_was_taken_out_is_refused_after_five_seconds(
     tmp_path: Path, watch: Watch, watching: Authenticator
 ) -> None:
+    token = OLD.token(now=NOW)
+    watching.authenticate(token=token, now=NOW)  # its signature is known from here on
     rotated(tmp_path, NEW)
     watch.now_s += 4.9
     assert is_known(watching, OLD)
     watch.now_s += 0.1
     assert not is_known(watching, OLD)
+    with pytest.raises(TokenRefused, match="no key of ours"):
+        watching.authenticate(token=token, now=NOW)
 
 
 def test_a_file_that_was_written_over_in_place_is_read_again(

@@ -251,6 +251,18 @@ async def test_a_server_without_frames_is_called_in_the_plain_way() -> None:
         assert await world.ask("again") == "again"
 
 
+async def test_calls_that_come_while_frames_are_being_refused_are_made_all_the_same() -> None:
+    async with _world(_echo, with_frames=False) as world:
+
+        async def ask_later(number: int) -> str:
+            await asyncio.sleep(number * 0.0001)
+            return await world.ask(str(number))
+
+        for _ in range(5):
+            world.channel._plain_until_s = 0
+            assert len(set(await asyncio.gather(*map(ask_later, range(200))))) == 200
+
+
 async def test_a_broken_stream_fails_its_calls_and_the_next_opens_another() -> None:
     held = _Held()
     async with _world(held) as world:

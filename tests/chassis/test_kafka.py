@@ -13,6 +13,7 @@
 
 import asyncio
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from uuid import uuid4
 
@@ -29,7 +30,7 @@ from chassis.kafka import (
 )
 from tests.support.kafka import KafkaOfSession, make_topic
 from tests.support.kafka_broker import KafkaBroker
-from tests.support.kafka_jars import KafkaNotRunnable, kafka_jars
+from tests.support.kafka_jars import KafkaNotRunnable, kafka_jars, kafka_version
 
 _HASTY = KafkaOptions(send_timeout_s=1)
 
@@ -137,3 +138,28 @@ def test_a_fetch_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.M
     with pytest.raises(KafkaNotRunnable, match="could not fetch"):
         kafka_jars(environ={"XDG_CACHE_HOME": str(tmp_path / "cache")})
     assert not list((tmp_path / "cache" / "payment-gateway").iterdir())
+
+
+def test_two_who_fetch_at_once_end_with_the_same_whole_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "java").write_text("#!/bin/sh\n")
+    (tmp_path / "mvn").write_text(
+        "#!/bin/sh\n"
+        'for argument in "$@"; do folder="${argument#-DoutputDirectory=}"; done\n'
+        'sleep 0.3; echo jar > "$folder/kafka_1.jar"; sleep 0.3; echo jar > "$folder/last.jar"\n'
+    )
+    for program in ("java", "mvn"):
+        (tmp_path / program).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
+    cache = tmp_path / "cache"
+
+    def fetch() -> tuple[Path, list[str]]:
+        folder = kafka_jars(environ={"XDG_CACHE_HOME": str(cache)})
+        return folder, sorted(path.name for path in folder.iterdir())
+
+    with ThreadPoolExecutor(max_workers=2) as threads:
+        first, second = threads.map(lambda _number: fetch(), range(2))
+    assert first == second
+    assert first[1] == ["kafka_1.jar", "last.jar"]
+    assert [path.name for path in first[0].parent.iterdir()] == [f"kafka-{kafka_version()}"]

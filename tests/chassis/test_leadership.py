@@ -7,6 +7,7 @@
 | its backend is ended between publish and mark | it marks nothing; the other publishes again  |
 | it shows no sign of life                      | the server ends its session; another leads   |
 | it is frozen (SIGSTOP) and thaws              | it does not write, and follows               |
+| it is frozen inside the transaction of a mark | the server undoes it; another marks          |
 | its connection comes back by itself           | a new session is no leader                   |
 
 Followed through to the end: nobody marks twice, the first mark stays, and the first
@@ -32,6 +33,7 @@ from chassis.delivery import Delivery, Outcome, Publisher
 from chassis.leadership import AdvisoryLeadership, Alone, LeadershipLost, leadership_of
 from chassis.outbox import Event, outbox_table
 from chassis.relay import Relay
+from payctl import tether
 from tests.support.events import Clock, Listener
 
 _TABLE = outbox_table(MetaData())
@@ -203,6 +205,30 @@ async def test_the_server_alone_would_stop_a_leader_whose_own_clock_stood(
     await first.close()
 
 
+async def test_a_leader_frozen_inside_its_mark_commits_nothing(database: Database) -> None:
+    first = AdvisoryLeadership(
+        database=database, key=_KEY, idle_limit_s=_IDLE_LIMIT_S, clock_s=lambda: 0.0
+    )
+    async with _two(database) as (second, _third):
+        assert await first.run_once() == 1
+        await _append(database, "A1")
+        tenure = first.tenure
+        assert tenure is not None
+
+        async def mark() -> None:
+            async with tenure.transaction(name="relay_mark") as connection:
+                await connection.execute(
+                    _TABLE.update().values(published_at=_START, published_offset=999)
+                )
+                await _until_it_leads(second, within_s=5)
+                assert await _relay(database, second, Listener()).run_once() == 1
+
+        with pytest.raises(DatabaseUnavailable):
+            await mark()
+        assert await _marks(database) == [("A1", 1, 1)]
+    await first.close()
+
+
 async def test_signs_of_life_keep_a_leader_while_it_publishes_slowly(database: Database) -> None:
     async with _two(database) as (first, second):
         assert await first.run_once() == 1
@@ -261,6 +287,7 @@ async def _process(
     url: str, log: Path, *, pause_s: float
 ) -> AsyncIterator[asyncio.subprocess.Process]:
     process = await asyncio.create_subprocess_exec(
+        sys.executable, "-I", "-S", tether.__file__, str(os.getpid()),  # it ends with us
         sys.executable, str(_PROGRAM), url, str(log), str(pause_s), str(_KEY), str(_IDLE_LIMIT_S),
         cwd=Path(__file__).parents[2],
         env={**os.environ, "PYTHONPATH": ".:generated"},

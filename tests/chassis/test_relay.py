@@ -1,11 +1,12 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from sqlalchemy import MetaData, func, select
+from sqlalchemy.ext.asyncio import AsyncConnection
 from structlog.testing import capture_logs
 
 from chassis import outbox
@@ -100,6 +101,33 @@ async def test_everything_is_published_once_and_in_order(
     assert [await relay.run_once() for _ in range(4)] == [2, 2, 1, 0]
     assert listener.ids == ["A1", "B1", "A2", "B2", "A3"]
     assert await _unpublished(database) == 0
+
+
+async def test_ids_that_commit_in_another_order_are_all_published(
+    postgres_url: str, listener: Listener, clock: Clock
+) -> None:
+    database = Database(url=postgres_url)
+    async with database.transaction() as connection:
+        await connection.run_sync(_TABLE.metadata.create_all)
+    relay = _relay(database, listener, clock)
+
+    async def append(connection: AsyncConnection, name: str) -> None:
+        event = Event(event_id=name, topic="t", key=name[0], value=b"1")
+        await outbox.append(connection=connection, table=_TABLE, events=[event], at=_START)
+
+    async with AsyncExitStack() as first, AsyncExitStack() as second:
+        await append(await first.enter_async_context(database.transaction()), "A1")
+        await append(await second.enter_async_context(database.transaction()), "B1")
+        assert await relay.run_once() == 0
+        await second.aclose()  # the later id commits first
+        assert await relay.run_once() == 1
+        await _append(database, "C1")
+        assert await relay.run_once() == 1
+        await first.aclose()
+        assert await relay.run_once() == 1
+    assert listener.ids == ["B1", "C1", "A1"]
+    assert await _unpublished(database) == 0
+    await database.close()
 
 
 async def test_no_connection_is_held_while_publishing(

@@ -27,7 +27,9 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from chassis.auth import Authenticator, read_keys
 from chassis.errors import Reasons, ServiceError, from_rpc_error
-from chassis.rpc import CallInterceptor, Server, call_being_served, open_channel, utc_now
+from chassis.open_channel import open_channel
+from chassis.rpc import CallInterceptor, call_being_served, utc_now
+from chassis.rpc_server import Server
 from chassis.settings import Address
 from payments.errors.v1 import errors_pb2
 from payments.gateway.v1 import gateway_service_pb2 as pb

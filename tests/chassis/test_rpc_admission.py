@@ -24,7 +24,9 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from chassis.admission import Bounds
 from chassis.auth import Authenticator, read_keys
 from chassis.errors import Reasons, from_rpc_error
-from chassis.rpc import CallInterceptor, Server, open_channel, utc_now
+from chassis.open_channel import open_channel
+from chassis.rpc import CallInterceptor, utc_now
+from chassis.rpc_server import Server
 from chassis.settings import Address
 from payments.errors.v1 import errors_pb2
 from payments.gateway.v1 import gateway_service_pb2 as pb

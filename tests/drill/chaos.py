@@ -24,6 +24,7 @@ POINTS = (
 _PROGRAMS = (*GATEWAYS, "khqr", "bridge", "sandbox")
 _POINT_LIMIT_S = 15.0  # an armed point that nobody reaches is disarmed
 _HEALTHY_LIMIT_S = 60.0
+_TELL_EVERY = 100  # kills, so that whoever waits for a long drill knows where it is
 
 # kind -> how often, among all
 _WEIGHTS = {
@@ -69,10 +70,14 @@ class Chaos:
 
     async def run(self) -> None:
         """Do harm, then return once everything is repaired."""
+        told = 0
         each = self.rng.sample(sorted(_WEIGHTS), len(_WEIGHTS))  # every kind once, at the least
         while self.killed < self.kills and time.monotonic() < self.ends_at_s:
             await asyncio.sleep(self.rng.expovariate(1 / self.pause_s))
             kinds, weights = list(_WEIGHTS), list(_WEIGHTS.values())
+            if self.killed >= told + _TELL_EVERY:
+                told = self.killed
+                print(f"{told} kills", flush=True)
             kind = each.pop() if each else self.rng.choices(kinds, weights=weights)[0]
             self._start("point" if self.points else kind)
         if self._running:

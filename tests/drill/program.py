@@ -36,9 +36,11 @@ class Program:
         environ: Mapping[str, str],
         log: Path,
         probe: Callable[[], Awaitable[bool]],
+        command: tuple[str, ...] = (sys.executable,),
     ) -> None:
         self.name = name
         self.lives = Lives()
+        self._command = command
         self._arguments = arguments
         self._environ = environ
         self._log = log
@@ -118,7 +120,7 @@ class Program:
             return await asyncio.create_subprocess_exec(
                 sys.executable,
                 *("-I", "-S", tether.__file__, str(os.getpid())),
-                *(sys.executable, *self._arguments),
+                *(*self._command, *self._arguments),
                 env=dict(self._environ),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=output,

@@ -19,16 +19,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.drill import books
-from tests.drill.kafka_log import read_all
-from tests.drill.load import Answered, Connections, Load, closed_loop, open_loop, percentile
-from tests.drill.stock import (
+from benchmarks.load import Answered, Connections, Load, closed_loop, open_loop, percentile
+from benchmarks.stock import (
     StockedBill,
     bill_requests,
     khqr_requests,
     stock_bills,
     stock_transfers,
 )
+from tests.drill import books
+from tests.drill.kafka_log import read_all
 from tests.drill.world import World
 
 _OVERLOAD_S = 30.0

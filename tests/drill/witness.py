@@ -14,6 +14,8 @@ from tests.drill.ledger import Claim, Ledger
 
 _PLACES = 4
 _AGAIN_S = 0.3
+# The last is what asyncpg says of a connection whose server died in the middle of an answer.
+_AWAY = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 _CLOCKS_APART_S = 0.005  # one machine, but two readings of its clock
 
 _BILL = """
@@ -50,6 +52,10 @@ class Witness:
         """Return once everything is checked."""
         while self._looks:
             await asyncio.wait(set(self._looks))
+        if self.seen != self.ledger.acknowledged:
+            self.ledger.violated(
+                f"1: {self.ledger.acknowledged} acknowledgements, {self.seen} of them looked at"
+            )
         for connection in self._idle:
             with contextlib.suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
                 await connection.close(timeout=2)
@@ -73,7 +79,7 @@ class Witness:
                 try:
                     connection = self._idle.pop() if self._idle else await self._connected()
                     found: float | None = await connection.fetchval(sql, key, timeout=5)
-                except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+                except _AWAY:
                     if connection is not None:
                         connection.terminate()
                     await asyncio.sleep(_AGAIN_S)  # the database is away: look when it is back

@@ -24,7 +24,7 @@ from google.protobuf import descriptor_pool
 from google.type import date_pb2, decimal_pb2
 
 from chassis.errors import Reasons, ServiceError, from_rpc_error
-from chassis.rpc import open_channel
+from chassis.open_channel import open_channel
 from payments.errors.v1 import errors_pb2
 from payments.gateway.v1 import gateway_service_pb2 as pb
 from payments.gateway.v1 import gateway_service_pb2_grpc as rpc

@@ -157,7 +157,7 @@ MUTANTS = (
         edits=(
             Edit(
                 file="gateway_svc/rows.py",
-                old="            .with_for_update()\n",
+                old="        .with_for_update()\n",
                 new="",
             ),
         ),

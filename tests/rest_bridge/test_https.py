@@ -5,7 +5,6 @@
 | TLS 1.2 or 1.3, http/1.1                    | is answered                                  |
 | TLS 1.1; CBC, or no forward secrecy         | no handshake                                 |
 | plain HTTP on the TLS port                  | is closed                                    |
-| connects and is silent                      | is closed after the limit on handshakes      |
 | after the certificate's files were replaced | sees the new one; a broken one is not used   |
 | where client certificates are asked for: none, a stranger's | no answer                    |
 """
@@ -13,7 +12,6 @@
 import asyncio
 import contextlib
 import ssl
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -23,7 +21,6 @@ import uvloop
 
 from chassis.settings import Address, Variables
 from chassis.tls import read_server_tls
-from rest_bridge import site
 from rest_bridge.contract import load_contract, read_image
 from rest_bridge.service import start
 from tests.support.certificates import Authority, Certificate, variables_of
@@ -153,20 +150,6 @@ async def test_plain_http_on_the_tls_port_is_closed(
         with contextlib.suppress(ConnectionError):
             told = await asyncio.wait_for(reader.read(), 5)
         assert b"HTTP" not in told
-        writer.close()
-
-
-async def test_a_silent_peer_is_closed(
-    house: Authority, loop_of_bridge: LoopFactory, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert site._HANDSHAKE_S <= 5
-    monkeypatch.setattr(site, "_HANDSHAKE_S", 0.3)
-    with serving(house, loop_of_bridge) as address:
-        reader, writer = await asyncio.open_connection(address.host, address.port)
-        started_s = time.monotonic()
-        with contextlib.suppress(ConnectionError):
-            assert await asyncio.wait_for(reader.read(), 5) == b""
-        assert 0.2 < time.monotonic() - started_s < 3
         writer.close()
 
 

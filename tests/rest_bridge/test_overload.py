@@ -216,6 +216,7 @@ async def test_a_crowd_of_any_size_leaves_only_so_many_under_way_and_all_is_well
         before = len(found.started)
         await found.reads(3)
         assert len(found.started) == before + 3
+        assert await found.statuses() == statuses + [200] * 3
         assert found.stage.running.admission.waiting == 0
         assert found.stage.running.admission.under_way == 0
 

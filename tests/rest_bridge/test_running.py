@@ -135,8 +135,13 @@ async def test_a_wrong_value_stops_the_start_with_one_line(
     variables: dict[str, str], line: str
 ) -> None:
     process = await launched({"BRIDGE_LISTEN": "127.0.0.1:0", **variables})
-    async with asyncio.timeout(20):
-        _, errors = await process.communicate()
+    try:
+        async with asyncio.timeout(20):
+            _, errors = await process.communicate()
+    finally:
+        if process.returncode is None:  # it has started: it would outlive the test
+            process.kill()
+            await process.wait()
     assert process.returncode == 2
     assert line in errors.decode()
     assert errors.count(b"\n") == 1

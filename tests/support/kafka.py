@@ -36,11 +36,14 @@ class KafkaOfSession:
             return f"{kafka_version()} (a broker)"
         return f"mock cluster of librdkafka, no broker ({self.mock_because})"
 
-    async def fresh_topic(self) -> str:
-        """Return the name of a topic of its own, empty, with several partitions."""
+    async def fresh_topic(self, *, suffix: str = "") -> str:
+        """Return the name of a topic of its own, empty, with several partitions.
+
+        The topic itself has `suffix` behind that name.
+        """
         name = f"dev.{uuid4().hex}"
         if self.mock_because is None:
-            await make_topic(bootstrap=self.bootstrap, name=name)
+            await make_topic(bootstrap=self.bootstrap, name=f"{name}{suffix}")
         return name
 
 

@@ -148,6 +148,23 @@ class PostgresCluster:
         _run(self._binaries / program, "-h", "127.0.0.1", "-p", str(self.port), "-U", _USER,
              *arguments)  # fmt: skip
 
+    def output(self, program: str, *arguments: str) -> str:
+        """Return what one of PostgreSQL's programs says, run against this server.
+
+        :raises PostgresNotRunnable: it failed.
+        """
+        assert self._binaries is not None
+        done = subprocess.run(
+            [str(self._binaries / program), "-h", "127.0.0.1", "-p", str(self.port), "-U", _USER,
+             *arguments],
+            stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
+            **_surroundings(),
+        )  # fmt: skip
+        if done.returncode != 0:
+            raise PostgresNotRunnable(f"PostgreSQL: {program}: {done.stderr.strip()[-300:]}")
+        said: str = done.stdout
+        return said
+
 
 def free_port() -> int:
     """Return a port that nobody listens on now."""

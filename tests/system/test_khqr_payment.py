@@ -21,7 +21,7 @@ import pytest
 import zxingcpp
 from PIL import Image
 
-from chassis.rpc import open_channel
+from chassis.open_channel import open_channel
 from gateway_svc.completer import PollPlan
 from khqr_svc.khqr import parse_khqr
 from payments.gateway.v1 import gateway_service_pb2 as pb

@@ -20,7 +20,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from chassis.channel import RenewedChannel
-from chassis.rpc import open_channel
+from chassis.open_channel import open_channel
 from chassis.settings import Address, Variables
 from chassis.tls import TlsFiles, read_client_tls, read_server_tls, watched_material
 from rest_bridge.contract import load_contract, read_image

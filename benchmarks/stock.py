@@ -99,6 +99,18 @@ def bill_requests(*, bills: list[StockedBill], token: str, port: int) -> Iterato
         yield _post("/AMK/payments", body, token, port)
 
 
+def envoy_requests(*, bills: list[StockedBill], token: str, port: int) -> Iterator[bytes]:
+    """Walk the same confirmations as proto3's own JSON spells them, which Envoy reads."""
+    paid = datetime.now(tz=UTC)
+    for one in bills:
+        body = (
+            f'{{"id":"{one.bill_id}","policyNumber":"{one.policy}","amount":{{"value":"1.50"}},'
+            f'"currency":"USD","bankTransactionId":"L{one.bill_id}","payer":"Load Payer",'
+            f'"paidDate":"{paid:%Y-%m-%dT%H:%M:%SZ}"}}'
+        )
+        yield _post("/AMK/payments", body, token, port)
+
+
 def khqr_requests(*, bills: list[StockedBill], token: str, port: int) -> Iterator[bytes]:
     """Walk the KHQR webhooks of `bills`, each once."""
     paid = datetime.now(tz=UTC) + _BANK_TIME

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 _LIMIT_S = 10.0  # an answer that takes longer counts as none
+_OK = 200
 _HEAD_END = b"\r\n\r\n"
 
 
@@ -37,7 +38,7 @@ class Load:
 
     def good(self, *, since_s: float = 0.0, until_s: float = 1e9) -> list[Answered]:
         """Return the requests due in that span that were answered 200."""
-        return [one for one in self.answers if one.status == 200 and since_s <= one.due_s < until_s]
+        return [one for one in self.answers if one.status == _OK and since_s <= one.due_s < until_s]
 
 
 def percentile(*, answers: Sequence[Answered], share: float) -> float:
