@@ -147,13 +147,12 @@ async def retire_codes(
     A code may still be paid by somebody, or may have been while its bill was paid in the app:
     it is polled on, unless the bank has just vouched for the payment of this very code.
     """
-    found = list(paid_bill_ids) if through is Channel.KHQR else []
     await connection.execute(
         _retiring(connection.dialect.name),
         {
             "obligations": list(obligation_ids),
             "paid": list(paid_bill_ids),
-            "found": found,
+            "found": list(paid_bill_ids) if through is Channel.KHQR else [],
             "at": at,
         },
     )

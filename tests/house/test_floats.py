@@ -16,7 +16,11 @@ ROOT = Path(__file__).parents[2]
 SOURCES = [
     *sorted((ROOT / "gateway_svc").rglob("*.py")),
     # pages.py serves files: its divisions join paths.
-    *sorted(set((ROOT / "rest_bridge").rglob("*.py")) - {ROOT / "rest_bridge" / "pages.py"}),
+    *sorted(
+        set((ROOT / "rest_bridge").rglob("*.py"))
+        # They know pages and sockets, seconds and shares of a limit, and never see a body.
+        - {ROOT / "rest_bridge" / f"{name}.py" for name in ("pages", "connection", "connections")}
+    ),
     *sorted((ROOT / "khqr_svc").rglob("*.py")),
     *sorted((ROOT / "amk_sandbox").rglob("*.py")),
     *(ROOT / "chassis" / name for name in ("money.py", "rules.py", "field_rule.py", "outbox.py")),

@@ -109,7 +109,9 @@ async def running_khqr_system(
                 settings=read_khqr_settings(variables=Variables(environ=merged), environ=merged)
             )
             khqr_address = await khqr.start()
-            await khqr.probe_once()
+            async with asyncio.timeout(20):
+                while not await khqr.probe_once():  # noqa: ASYNC110 - a busy machine may need two
+                    await asyncio.sleep(0.1)
             bridge = await start_bridge(
                 contract=load_contract(image=read_image(path=None)),
                 targets={"GATEWAY": str(gateway_address), "KHQR": str(khqr_address)},
