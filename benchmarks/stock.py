@@ -80,7 +80,7 @@ def _write_transfers(file: Path, bills: list[StockedBill]) -> None:
             connection.executemany(
                 "INSERT INTO transfers (bank_transaction_id, bill_id, hundredths, currency,"
                 " paid_at, state, body, channel)"
-                " VALUES (?, ?, 150, 'USD', ?, 'PENDING', '', 'KHQR')",
+                " VALUES (?, ?, 150, 'USD', ?, 'PENDING', x'', 'KHQR')",
                 [(f"LOAD{one.bill_id}", one.bill_id, stored) for one in bills],
             )
     finally:
