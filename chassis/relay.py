@@ -188,6 +188,7 @@ class Relay:
         now = self._clock()
         published: list[Published] = []
         failed_keys: set[str] = set()
+        none_went = not any(isinstance(one, Delivery) for one in outcomes)
         for row, outcome in zip(rows, outcomes, strict=True):
             if isinstance(outcome, Delivery):
                 published.append(
@@ -195,14 +196,24 @@ class Relay:
                 )
             elif row.event.key not in failed_keys:  # the later ones of the key were not tried
                 failed_keys.add(row.event.key)
-                await self._mark_failed(connection, row, outcome, now)
+                # Where none went the brokers are away, whatever this row is: once they are back
+                # it must not wait out a pause that only tells how long they were gone.
+                is_own_fault = outcome.alert or not none_went
+                longest_s = self._longest_pause_s if is_own_fault else self._longest_round_s
+                await self._mark_failed(connection, row, outcome, now, longest_s=longest_s)
         await outbox.mark_published(
             connection=connection, table=self._table, rows=published, at=now
         )
         return len(published)
 
     async def _mark_failed(
-        self, connection: AsyncConnection, row: OutboxRow, failure: PublishFailed, now: datetime
+        self,
+        connection: AsyncConnection,
+        row: OutboxRow,
+        failure: PublishFailed,
+        now: datetime,
+        *,
+        longest_s: float,
     ) -> None:
         facts = {"event_id": row.event.event_id, "topic": row.event.topic, "error": failure.error}
         if failure.poison:
@@ -211,7 +222,7 @@ class Relay:
                 connection=connection, table=self._table, row_id=row.id, at=now, error=failure.error
             )
             return
-        pause_s = self._pause_s(failures=row.attempts + 1, longest_s=self._longest_pause_s)
+        pause_s = self._pause_s(failures=row.attempts + 1, longest_s=longest_s)
         # What waits for a person (a topic to make, a right to give) is louder than a broker away.
         log = _log.error if failure.alert else _log.warning
         log("outbox_row_waits", attempts=row.attempts + 1, pause_s=pause_s, **facts)
@@ -231,8 +242,11 @@ class Relay:
                 self._heard(row.event.topic, PARKED if outcome.poison else FAILED)
 
     def _round_pause_s(self) -> float:
-        longest_s = min(_LONGEST_ROUND_PAUSE_S, self._longest_pause_s)
-        return self._pause_s(failures=self._fruitless_rounds, longest_s=longest_s)
+        return self._pause_s(failures=self._fruitless_rounds, longest_s=self._longest_round_s)
+
+    @property
+    def _longest_round_s(self) -> float:
+        return min(_LONGEST_ROUND_PAUSE_S, self._longest_pause_s)
 
     def _pause_s(self, *, failures: int, longest_s: float) -> float:
         """Return a pause that doubles with each failure, up to half of it taken off by chance."""

@@ -1,6 +1,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -187,12 +188,26 @@ async def test_pauses_double_up_to_a_minute(
     await _append(database, "A1")
     async with database.transaction() as connection:
         await connection.execute(_TABLE.update().values(attempts=failures - 1))
-    listener.down = _DOWN
+    listener.down = replace(_DOWN, alert=True)
     await relay.run_once()
     async with database.reading() as connection:
         row = (await connection.execute(select(_TABLE))).one()
     assert row.next_attempt_at == _START + timedelta(seconds=pause_s)
     assert (row.attempts, row.last_error) == (failures, "down")
+
+
+async def test_after_brokers_were_away_nothing_waits_longer_than_five_seconds(
+    database: Database, listener: Listener, clock: Clock
+) -> None:
+    relay = _relay(database, listener, clock)
+    await _append(database, "A1", "B1")
+    async with database.transaction() as connection:
+        await connection.execute(_TABLE.update().values(attempts=20))
+    listener.down = _DOWN
+    await relay.run_once()
+    listener.down = None
+    clock.forward(seconds=5)
+    assert await relay.run_once() == 2
 
 
 async def test_chance_takes_up_to_half_of_a_pause(
