@@ -6,7 +6,7 @@ PROTOS  = $(shell find protos -name '*.proto' | sort)
 SITE    = $(shell $(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check generate generate-check contracts-check lint types imports drill mutants kafka topics lock clean
+.PHONY: help run test check generate generate-check contracts-check lint types imports drill bench mutants kafka topics lock clean
 
 help: ## print this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -71,6 +71,14 @@ KILLS   ?= 40
 SECONDS ?= 300
 drill: $(VENV)/.dev ## kill everything while people pay; KILLS=1000 SECONDS=7200 SEED=7 for a long one
 	@$(BIN)/python -m tests.drill --kills $(KILLS) --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))
+
+$(VENV)/.bench: $(VENV)/.dev requirements-bench.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-bench.txt
+	@touch $@
+
+bench: $(VENV)/.bench ## measure ourselves beside Envoy, FastAPI and pgbench (about ten minutes, a quiet machine)
+	@$(BIN)/python -m benchmarks --pictures docs/pictures
+	@$(BIN)/python -m benchmarks.store
 
 mutants: $(VENV)/.dev ## plant ten faults that lose money, and show which test sees each
 	@$(BIN)/python -m tests.mutants

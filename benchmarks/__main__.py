@@ -3,7 +3,7 @@
     python -m benchmarks                 # capacity, latency and CPU of every contender
     python -m benchmarks --rounds 5 --only ours,envoy
 
-Writes nothing; `make bench` keeps what it prints in `docs/benchmarks.md`.
+`make bench` runs it and draws the picture of `docs/benchmarks.md`.
 """
 
 import argparse
@@ -11,7 +11,6 @@ import asyncio
 import os
 import random
 import shutil
-import statistics
 import sys
 import tempfile
 from collections import defaultdict
@@ -22,8 +21,10 @@ os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")  # programs are started w
 
 from benchmarks.contenders import NAMES, Contender, running
 from benchmarks.load import Load, closed_loop, open_loop, percentile
+from benchmarks.report import picture, table
 from tests.support.postgres_cluster import PostgresCluster
 
+_AGAINST = "fastapi + orm"
 _SETTINGS = {"max_connections": "300", "shared_buffers": "512MB", "max_wal_size": "4GB"}
 _CALLERS = 32
 _SETTLE_S = 1.0
@@ -37,6 +38,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--rate", type=float, default=300.0, help="of the open loop, a second")
     parser.add_argument("--callers", type=int, default=_CALLERS)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--pictures", type=Path, default=None, help="draw into this folder")
     return parser.parse_args()
 
 
@@ -107,18 +109,27 @@ async def _bench(arguments: argparse.Namespace, folder: Path) -> None:
                 print(f"memory of {one.name}: {one.memory_mb()}")
     finally:
         await asyncio.to_thread(postgres.stop)
-    _print(f"closed loop, {arguments.callers} callers, 200/s", per_second)
-    _print("closed loop, p99 ms", closed_p99)
-    _print(f"Poisson {arguments.rate:g}/s, p50 ms", p50)
-    _print(f"Poisson {arguments.rate:g}/s, p99 ms", p99)
-    _print(f"Poisson {arguments.rate:g}/s, CPU us per request", micros)
-
-
-def _print(title: str, found: dict[str, list[float]]) -> None:
-    print(f"\n{title}")
-    for name, values in found.items():
-        middle = statistics.median(values)
-        print(f"  {name:<28} {middle:>9.1f}   ({min(values):.1f} to {max(values):.1f})")
+    rate, callers = f"Poisson {arguments.rate:g}/s", f"{arguments.callers} callers, closed loop"
+    series = (
+        (callers, "confirmations a second", per_second),
+        (f"{callers}: p99", "ms", closed_p99),
+        (f"{rate}: p50", "ms", p50),
+        (f"{rate}: p99", "ms", p99),
+        (f"{rate}: CPU a request", "us", micros),
+    )
+    tables = [
+        table(title=title, unit=unit, found=found, against=_AGAINST)
+        for title, unit, found in series
+    ]
+    print("\n\n".join(tables))
+    if arguments.pictures is not None:
+        arguments.pictures.mkdir(parents=True, exist_ok=True)
+        picture(
+            title=callers,
+            unit="confirmations a second",
+            found=per_second,
+            path=arguments.pictures / "capacity.png",
+        )
 
 
 def main() -> None:
