@@ -108,7 +108,10 @@ class Completer:
             async with places:
                 ends_at_s = time.monotonic() + _QUESTION_S
                 await self._confirmation.ask(
-                    bill_id=one.bill_id, bank_code=one.bank_code, ends_at_s=ends_at_s
+                    bill_id=one.bill_id,
+                    bank_code=one.bank_code,
+                    ends_at_s=ends_at_s,
+                    waited_for=False,
                 )
 
         for outcome in await asyncio.gather(*map(ask, due), return_exceptions=True):

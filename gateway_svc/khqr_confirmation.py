@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 
 import structlog
 
+from chassis.admission import Admission, Bounds, Overloaded
 from chassis.attempts import repeated
 from chassis.database import CommitUnknown, Database
 from chassis.errors import ServiceError
@@ -48,6 +49,16 @@ _LEASE = timedelta(seconds=6)  # longer than any question may take
 _FIRST_PAUSE = timedelta(seconds=5)  # the completer's, if the process dies while it asks
 _STATUSES = frozenset(Status)
 _LOOK_AGAIN_S = 0.1  # while another process asks
+# 32 places are 320 questions a second at a bank that takes 100 ms. What nobody waits for (the
+# completer, polls) gets a quarter less, and nothing of the queue.
+_BOUNDS = Bounds(
+    most=32,
+    kept_for_vital=8,
+    most_of_one_kind=32,
+    waiting=8,
+    waiting_vital=64,
+    patience_vital_s=1.5,
+)
 
 _log = structlog.get_logger()
 
@@ -73,7 +84,9 @@ class KhqrConfirmation:
         new_id: Callable[[], str],
         pause_after: Callable[[int], timedelta],
         committed: Callable[[], None],
+        bounds: Bounds = _BOUNDS,
     ) -> None:
+        """Wire the parts; `bounds` say how many questions to one bank are under way at once."""
         self._database = database
         self._banks = banks
         self._events = events
@@ -82,13 +95,18 @@ class KhqrConfirmation:
         self._pause_after = pause_after
         self._committed = committed
         self._asking: SingleFlight[int, None] = SingleFlight()
+        # A bank that answers slower than it is told would be asked by everybody at once, and
+        # everybody would run out of time: so many are asked, and few wait.
+        self._places = Admission(bounds=bounds, clock=time.monotonic)
         self.bookings: GroupCommit[KhqrNotice, Booked] = GroupCommit(record=self._book)
 
     async def confirm(self, *, notice: KhqrNotice, ends_at_s: float) -> KhqrOutcome:
         """Return the answer to `notice`, by `ends_at_s` of the monotonic clock.
 
-        :raises ServiceError: SERVER_UNAVAILABLE; the notice is kept and asked about later.
+        :raises ServiceError: SERVER_UNAVAILABLE; the notice is kept and asked about later, or so
+            many wait for the bank already that it was not taken at all.
         """
+        self._refuse_overload(notice, ends_at_s)
         booked = await self.bookings.submit(notice)
         if booked.answer is not None and (
             is_final(booked.answer) or booked.state in {NoticeState.HELD, NoticeState.RECEIVED}
@@ -112,14 +130,46 @@ class KhqrConfirmation:
             )
         return KhqrOutcome(answer=answer, replayed=False)
 
-    async def ask(self, *, bill_id: int, bank_code: str, ends_at_s: float) -> None:
+    async def ask(
+        self, *, bill_id: int, bank_code: str, ends_at_s: float, waited_for: bool = True
+    ) -> None:
         """Ask the bank about a bill and record what it says, unless somebody asks already.
 
         Whoever comes while the question is in flight waits for its record and asks nothing.
+        Where too many wait for the bank nobody is asked: what is due stays due. `waited_for`
+        says that a caller waits for the answer.
         """
         await self._asking.fly(
-            key=bill_id, call=lambda: self._ask(bill_id, bank_code, ends_at_s - _RECORDING_S)
+            key=bill_id,
+            call=lambda: self._ask_in_turn(
+                bill_id, bank_code, ends_at_s - _RECORDING_S, waited_for=waited_for
+            ),
         )
+
+    def _refuse_overload(self, notice: KhqrNotice, ends_at_s: float) -> None:
+        """Refuse a claim of money before it costs anything, if the bank cannot be asked in time."""
+        if notice.status != Status.SUCCESS:
+            return
+        try:
+            self._places.check(
+                kind=_kind(notice.bank_code, waited_for=True), vital=True, ends_at_s=ends_at_s
+            )
+        except Overloaded as overload:
+            raise ServiceError(
+                reason="SERVER_UNAVAILABLE",
+                message="Too many payments are being verified",
+                retry_after_s=overload.retry_after_s,
+            ) from None
+
+    async def _ask_in_turn(
+        self, bill_id: int, bank_code: str, ends_at_s: float, *, waited_for: bool
+    ) -> None:
+        kind = _kind(bank_code, waited_for=waited_for)
+        try:
+            async with self._places.turn(kind=kind, vital=waited_for, ends_at_s=ends_at_s):
+                await self._ask(bill_id, bank_code, ends_at_s)
+        except Overloaded:
+            _log.info("question_postponed", bank=bank_code, bill_id=bill_id)
 
     @property
     def bank_codes(self) -> list[str]:
@@ -258,6 +308,10 @@ class KhqrConfirmation:
             await leave_question(connection=connection, bill_id=bill_id, owner=self._owner)
             await append(connection=connection, table=outbox, events=events, at=now)
         return decision
+
+
+def _kind(bank_code: str, *, waited_for: bool) -> str:
+    return f"{bank_code}, {'waited for' if waited_for else 'later'}"
 
 
 def _report(decision: CaseDecision) -> None:

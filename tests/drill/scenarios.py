@@ -34,6 +34,7 @@ from tests.drill.world import World
 _OVERLOAD_S = 30.0
 _PEAK_S = 10.0
 _CALM_S = 10.0
+_CALM_SHARE = 0.3  # of the peak, when it is calm again
 _CONNECTIONS = 700  # below what the bridge takes
 _CALLERS = (32, 96, 192)  # of the closed loops that find the peak; the bridge takes 256 calls
 _LEAST_GOODPUT = 0.8
@@ -175,7 +176,8 @@ async def _overload(
     per_second = len(peak.good()) / _PEAK_S
     wanted = min(most, int(per_second * factor * _OVERLOAD_S * 1.1) + 1000)
     requests = await make(world, 1_000_000, wanted)
-    after = await make(world, 5_000_000, 4_000)
+    calm_s = _NORMAL_AGAIN_S + _CALM_S
+    after = await make(world, 5_000_000, int(per_second * _CALM_SHARE * calm_s * 1.3) + 200)
     memory = _Memory(world)
     watching = asyncio.create_task(memory.watch())
     over = await open_loop(
@@ -188,8 +190,8 @@ async def _overload(
     calm = await open_loop(
         connections=connections,
         requests=after,
-        per_second=per_second * 0.3,
-        seconds=_NORMAL_AGAIN_S + _CALM_S,
+        per_second=per_second * _CALM_SHARE,
+        seconds=calm_s,
         rng=rng,
     )
     watching.cancel()

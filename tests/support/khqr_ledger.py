@@ -9,6 +9,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from chassis.admission import Bounds
 from chassis.database import Database
 from chassis.money import Currency, Money
 from gateway_svc.banks.port import Bank
@@ -94,7 +95,9 @@ class ScriptedBank:
 class KhqrLedger(Ledger):
     """The bill ledger, and KHQR beside it."""
 
-    def __init__(self, *, database: Database, bank: ScriptedBank) -> None:
+    def __init__(
+        self, *, database: Database, bank: ScriptedBank, bounds: Bounds | None = None
+    ) -> None:
         self.now = datetime(2025, 10, 7, 5, 0, tzinfo=UTC)
         super().__init__(database=database, clock=lambda: self.now)
         ids = itertools.count(1)
@@ -115,6 +118,7 @@ class KhqrLedger(Ledger):
             new_id=lambda: f"owner-{id(self)}",
             pause_after=lambda asked: timedelta(seconds=5 * 2**asked),
             committed=self._nudge,
+            **({} if bounds is None else {"bounds": bounds}),
         )
         self.plan = PollPlan()
         self.codes = KhqrCodes(
