@@ -50,13 +50,13 @@ _FIRST_PAUSE = timedelta(seconds=5)  # the completer's, if the process dies whil
 _STATUSES = frozenset(Status)
 _LOOK_AGAIN_S = 0.1  # while another process asks
 # 32 places are 320 questions a second at a bank that takes 100 ms. What nobody waits for (the
-# completer, polls) gets a quarter less, and nothing of the queue.
+# completer, polls) is asked only while three quarters of them are free.
 _BOUNDS = Bounds(
     most=32,
-    kept_for_vital=8,
+    kept_for_vital=24,
     most_of_one_kind=32,
-    waiting=8,
-    waiting_vital=64,
+    waiting=0,
+    waiting_vital=24,
     patience_vital_s=1.5,
 )
 
