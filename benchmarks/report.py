@@ -8,13 +8,14 @@ Series = Mapping[str, Sequence[float]]  # of each contender, a value a round
 
 
 def table(*, title: str, unit: str, found: Series, against: str) -> str:
-    """Return one table; ratios are those of medians to the contender `against`."""
-    base = statistics.median(found[against]) if against in found else float("nan")
+    """Return one table; ratios are those of medians to `against`, where it is one of them."""
+    base = statistics.median(found[against]) if against in found else None
     lines = [f"| {title} | {unit}, median | spread | x {against} |", "|---|---|---|---|"]
     for name, values in found.items():
         middle = statistics.median(values)
         spread = f"{min(values):,.0f} to {max(values):,.0f}"
-        lines.append(f"| {name} | {middle:,.0f} | {spread} | {middle / base:.2f} |")
+        ratio = "" if base is None else f"{middle / base:.2f}"
+        lines.append(f"| {name} | {middle:,.0f} | {spread} | {ratio} |")
     return "\n".join(lines)
 
 
