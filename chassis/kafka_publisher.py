@@ -31,8 +31,9 @@ _FORBIDDEN = (
 _LOOKS_FOR_TOPIC = 3
 _PAUSE_BETWEEN_LOOKS_S = 0.2
 _STARTS_LAST = 4  # send time-outs
-# Many keys: 7,800 rows/s with 1 ms, 7,500 with 5. Few keys, whose events go one at a time:
-# 1,150 rows/s with 1 ms, 580 with 5.
+# Many keys: 4,500 to 7,800 rows/s with 1 ms, 7,400 to 7,600 with 5 (two runs each on a shared
+# machine). Few keys, whose events go one at a time: 1,060 to 1,150 rows/s with 1 ms, 455 to 580
+# with 5.
 _LINGER_MS = 1
 _CLOSE_TIMEOUT_S = 2.0
 

@@ -39,9 +39,12 @@ def run_until_stopped(*, make: Callable[[], Process]) -> None:
 async def repeat(
     *, run_once: Callable[[], Awaitable[object]], pause_s: float, stop: asyncio.Event
 ) -> None:
-    """Run again and again, with a pause between, until `stop` is set."""
+    """Run again and again, with a pause between, until `stop` is set; no failure ends it."""
     while not stop.is_set():
-        await run_once()
+        try:
+            await run_once()
+        except Exception:  # noqa: BLE001 - one bad round must not end the loop
+            _log.exception("round_failed", of=getattr(run_once, "__qualname__", ""))
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), pause_s)
 

@@ -16,7 +16,7 @@ import structlog
 from chassis.database import Database, DatabaseUnavailable
 from chassis.process import repeat
 from gateway_svc.code_store import expire_codes, schedule_polls
-from gateway_svc.khqr_confirmation import KhqrConfirmation
+from gateway_svc.khqr_questions import KhqrQuestions
 from gateway_svc.khqr_store import DueQuestion, defer_questions, due_polls, due_questions
 
 _QUESTION_S = 4.0  # nobody waits for the answer
@@ -43,13 +43,13 @@ class Completer:
         self,
         *,
         database: Database,
-        confirmation: KhqrConfirmation,
+        questions: KhqrQuestions,
         clock: Callable[[], datetime],
         plan: PollPlan,
         idle: timedelta = timedelta(seconds=1),
     ) -> None:
         self._database = database
-        self._confirmation = confirmation
+        self._questions = questions
         self._clock = clock
         self._plan = plan
         self._idle = idle
@@ -60,7 +60,7 @@ class Completer:
         :raises DatabaseUnavailable: what is due stays due.
         """
         now = self._clock()
-        banks = self._confirmation.bank_codes
+        banks = self._questions.bank_codes
         async with self._database.reading() as connection:
             waiting = await due_questions(
                 connection=connection, bank_codes=banks, now=now, most=self._plan.most
@@ -107,7 +107,7 @@ class Completer:
         async def ask(one: DueQuestion) -> None:
             async with places:
                 ends_at_s = time.monotonic() + _QUESTION_S
-                await self._confirmation.ask(
+                await self._questions.ask(
                     bill_id=one.bill_id,
                     bank_code=one.bank_code,
                     ends_at_s=ends_at_s,

@@ -124,7 +124,7 @@ class GatewayProcess:
             committed=self.relay.nudge,
         )
         self.completer = Completer(
-            database=self.database, confirmation=self.khqr, clock=clock, plan=settings.polls
+            database=self.database, questions=self.khqr.questions, clock=clock, plan=settings.polls
         )
         self._notices = GroupCommit(record=confirmation.record)
         self._lookups = GroupCommit(
@@ -250,7 +250,7 @@ class GatewayProcess:
             await writer.stop()
         self._stopping.set()
         await asyncio.gather(*self._loops, return_exceptions=True)
-        await self.khqr.close()
+        await self.khqr.questions.close()
         try:
             await self.relay.run_once()
         except DatabaseUnavailable as problem:

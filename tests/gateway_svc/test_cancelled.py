@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from chassis.database import Database
-from gateway_svc.khqr_confirmation import _LEASE
+from gateway_svc.khqr_questions import _LEASE
 from gateway_svc.migrations import upgrade
 from tests.support.khqr_ledger import KhqrLedger, ScriptedBank, paid, told
 from tests.support.ledger import notice_for
@@ -42,7 +42,7 @@ async def _confirm_bill(ledger: KhqrLedger, bill_id: int, number: int) -> Any:
 
 async def _record_khqr(ledger: KhqrLedger, bill_id: int, number: int) -> Any:
     ledger.bank.answers = [paid(transaction_id=f"B{number}")]
-    await ledger.khqr._ask(bill_id, "AMK", time.monotonic() + 4)
+    await ledger.khqr.questions._ask(bill_id, "AMK", time.monotonic() + 4)
 
 
 Work = Callable[[KhqrLedger, int, int], Awaitable[Any]]

@@ -220,7 +220,10 @@ async def test_notices_of_a_bank_that_is_gone_or_silent_do_not_stand_before_othe
 async def _rename_bank(ledger: KhqrLedger) -> None:
     """Leave the notices so far to a bank that is no longer in the configuration."""
     banks = dict(ledger.khqr._banks)
-    ledger.khqr._banks = {"OLD": replace(banks["AMK"], code="OLD", verifier=None), **banks}
+    ledger.khqr.questions._banks = ledger.khqr._banks = {
+        "OLD": replace(banks["AMK"], code="OLD", verifier=None),
+        **banks,
+    }
     async with ledger.database.transaction() as connection:
         trigger = (
             "DROP TRIGGER bills_frozen"

@@ -88,7 +88,7 @@ async def test_what_nobody_waits_for_is_postponed_and_stays_due(ledger: KhqrLedg
     bills = await _bills(ledger, 2)
     telling = asyncio.create_task(ledger.tell(told(bills[0]), within_s=10))
     await _until_asked(ledger, 1)
-    await ledger.khqr.ask(
+    await ledger.khqr.questions.ask(
         bill_id=bills[1],
         bank_code="AMK",
         ends_at_s=time.monotonic() + 5,
@@ -98,7 +98,7 @@ async def test_what_nobody_waits_for_is_postponed_and_stays_due(ledger: KhqrLedg
     assert ledger.bank.gate is not None
     ledger.bank.gate.set()
     await telling
-    await ledger.khqr.ask(
+    await ledger.khqr.questions.ask(
         bill_id=bills[1], bank_code="AMK", ends_at_s=time.monotonic() + 5, waited_for=False
     )
     assert ledger.bank.asked == 2

@@ -129,7 +129,7 @@ class KhqrLedger(Ledger):
             committed=self._nudge,
         )
         self.completer = Completer(
-            database=database, confirmation=self.khqr, clock=self.clock, plan=self.plan
+            database=database, questions=self.khqr.questions, clock=self.clock, plan=self.plan
         )
 
     def start(self) -> None:
@@ -141,7 +141,7 @@ class KhqrLedger(Ledger):
         """Stop the writers."""
         await super().stop()
         await self.khqr.bookings.stop()
-        await self.khqr.close()
+        await self.khqr.questions.close()
 
     async def tell(self, notice: KhqrNotice, *, within_s: float = 5) -> KhqrOutcome:
         """Return the answer to a webhook."""
