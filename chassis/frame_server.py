@@ -135,10 +135,11 @@ class FrameServicer(frame_service_pb2_grpc.FrameServiceServicer):
                     if task := stream.running.get(number):
                         task.cancel()
                 for call in frame.calls:
+                    # Before each: one frame of a stranger may hold a hundred thousand.
+                    while len(stream.running) >= _MOST_UNDER_WAY:
+                        stream.room.clear()
+                        await stream.room.wait()
                     self._start(call, stream)
-                while len(stream.running) >= _MOST_UNDER_WAY:
-                    stream.room.clear()
-                    await stream.room.wait()
         finally:
             stream.ended = True
             stream.changed.set()
@@ -149,6 +150,11 @@ class FrameServicer(frame_service_pb2_grpc.FrameServiceServicer):
         stream.changed.set()
 
     def _start(self, call: pb.Call, stream: _Stream) -> None:
+        if call.id in stream.running:
+            code = grpc.StatusCode.INVALID_ARGUMENT.value[0]
+            stream.ready.append(pb.Answer(id=call.id, code=code, details="The id is under way"))
+            stream.changed.set()
+            return
         ends_at_s = time.monotonic() + call.timeout_ms / 1000
         task = asyncio.create_task(self._answer(call, ends_at_s, stream))
         stream.running[call.id] = task

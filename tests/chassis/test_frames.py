@@ -27,6 +27,7 @@ from grpc_health.v1 import health_pb2
 
 from chassis.frame_channel import FrameChannel
 from chassis.frame_server import FrameServicer
+from payments.frames.v1 import frame_service_pb2 as pb
 from payments.frames.v1 import frame_service_pb2_grpc
 
 _METHOD = "/test.Echo/Say"
@@ -314,17 +315,42 @@ async def test_more_than_can_be_under_way_is_refused_at_once(
         await asyncio.gather(*asking)
 
 
-async def test_a_server_with_enough_under_way_reads_no_more_and_loses_nothing(
+async def test_a_server_with_enough_under_way_starts_no_more_and_loses_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("chassis.frame_server._MOST_UNDER_WAY", 8)
+    under_way, most = 0, 0
+
+    async def serve(request: Any, _: Any) -> Any:
+        nonlocal under_way, most
+        under_way += 1
+        most = max(most, under_way)
+        await asyncio.sleep(0.005)
+        under_way -= 1
+        return request
+
+    async with _world(serve) as world:
+        texts = [f"call {number}" for number in range(300)]
+        assert await asyncio.gather(*map(world.ask, texts)) == texts
+    assert most == 8
+
+
+async def test_a_number_that_is_under_way_already_starts_no_second_call() -> None:
     held = _Held()
     async with _world(held) as world:
-        asking = [asyncio.create_task(world.ask(f"slow {number}")) for number in range(300)]
-        await held.started.wait()
-        await asyncio.sleep(0.1)
+        stub = frame_service_pb2_grpc.FrameServiceStub(
+            grpc.aio.insecure_channel(f"127.0.0.1:{world.port}")
+        )
+        exchange = stub.Exchange()
+        slow = health_pb2.HealthCheckRequest(service="slow").SerializeToString()
+        call = pb.Call(id=7, method=_METHOD, request=slow, timeout_ms=5000)
+        await exchange.write(pb.ExchangeRequest(calls=[call, call]))
+        await asyncio.wait_for(held.started.wait(), 5)
         held.release.set()
-        assert await asyncio.gather(*asking) == [f"slow {number}" for number in range(300)]
+        await exchange.done_writing()
+        answers = [answer async for frame in exchange for answer in frame.answers]
+        codes = sorted(answer.code for answer in answers)
+        assert codes == [0, grpc.StatusCode.INVALID_ARGUMENT.value[0]]
 
 
 async def test_several_streams_share_the_calls_and_a_quiet_caller_uses_one() -> None:
