@@ -9,6 +9,7 @@
 | it would wait longer than it may | is refused at once | is refused at once |
 | its deadline passed while it waited | is never started | is never started |
 | its kind has taken 6 places | waits | waits |
+| the service behind refused one of 6 | is the 6th to start no more: 5 places | the same |
 """
 
 import asyncio
@@ -273,3 +274,47 @@ async def test_however_many_come_no_more_are_ever_kept_than_the_bounds_say() -> 
             assert found.admission.waiting <= 7
         kept = found.admission.under_way + found.admission.waiting
         assert len(found.refused) == 1000 - kept
+
+
+async def test_a_refusal_behind_takes_places_away_and_success_gives_them_back() -> None:
+    clock = Hand()
+    admission = Admission(bounds=BOUNDS, clock=clock)
+
+    async def crowd(*, come: int = 10, refused: int = 0) -> int:
+        """Let some come at once; the first `refused` are refused behind. Return who starts."""
+        started, all_in = 0, asyncio.Event()
+
+        async def call() -> None:
+            nonlocal started
+            async with admission.turn(kind="scan", vital=True, ends_at_s=1e9) as turn:
+                started += 1
+                if started <= refused:
+                    turn.refused_behind()
+                await all_in.wait()
+
+        tasks = [asyncio.create_task(call()) for _ in range(come)]
+        await settled()
+        at_once = started
+        clock.now_s += 0.1
+        all_in.set()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        return at_once
+
+    assert await crowd() == 6
+    assert await crowd(come=6, refused=6) == 6  # refused in one moment: a tenth fewer, once
+    assert await crowd(come=5, refused=5) == 5
+    assert await crowd(come=4) == 4
+    found = [await crowd() for _ in range(12)]
+    assert found == sorted(found)
+    assert found[-1] == 6
+
+
+async def test_however_much_is_refused_behind_one_place_is_left() -> None:
+    clock = Hand()
+    admission = Admission(bounds=BOUNDS, clock=clock)
+    for _ in range(100):
+        clock.now_s += 1
+        async with admission.turn(kind="scan", vital=True, ends_at_s=1e9) as turn:
+            turn.refused_behind()
+    async with admission.turn(kind="scan", vital=True, ends_at_s=1e9):
+        pass
