@@ -241,6 +241,31 @@ async def test_a_caller_that_leaves_as_its_turn_comes_hands_it_on() -> None:
         assert found.started[10:] == ["push 11"]
 
 
+async def test_a_caller_that_leaves_as_a_place_becomes_free_takes_none() -> None:
+    async with calls() as found:
+        await filled(found)
+        await found.come(*names("push", 2, first=10))
+        found._ends["push 1"].set()
+        found.tasks["push 10"].cancel()  # it does not know it when push 1 ends
+        await settled()
+        assert found.started[10:] == ["push 11"]
+
+
+async def test_a_turn_that_comes_as_the_patience_ends_is_taken_once() -> None:
+    async with calls() as found:
+        await filled(found)
+        await found.come(*names("push", 2, first=10))
+        kind = found.admission._kinds["push"]
+        first = kind.queue[0]
+        found._ends["push 1"].set()
+        while first in kind.queue:
+            await asyncio.sleep(0)
+        found.admission._give_up(kind, first)  # its alarm, in the same round of the loop
+        await settled()
+        assert found.started[10:] == ["push 10"]
+        assert found.admission.under_way == 10
+
+
 async def test_a_call_that_fails_gives_its_place_back() -> None:
     async with calls() as found:
         with pytest.raises(RuntimeError):
