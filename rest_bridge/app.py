@@ -82,7 +82,15 @@ class Bridge:
         request_id = words.request_id_or(
             given=given[0] if len(given) == 1 else "", made=self._house.make_id()
         )
-        request_id_of_call.set(request_id)
+        told = request_id_of_call.set(request_id)  # the task is the connection's
+        try:
+            return await self._answer(request, request_id, deadline_s)
+        finally:
+            request_id_of_call.reset(told)
+
+    async def _answer(
+        self, request: web.BaseRequest, request_id: str, deadline_s: float
+    ) -> web.StreamResponse:
         try:
             reply = await self._reply(request, request_id, deadline_s)
         except ServiceError as error:

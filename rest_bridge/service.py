@@ -16,7 +16,7 @@ from aiohttp import web
 
 from chassis.admission import Admission, Bounds
 from chassis.open_channel import open_channel
-from chassis.process import repeat
+from chassis.process import repeat, spare_the_collector
 from chassis.settings import Address, SettingError
 from chassis.tls import TlsFiles, https_context
 from rest_bridge.app import Bridge
@@ -200,6 +200,7 @@ async def serve(
         limits=settings.limits,
         peers=settings.peers,
     )
+    spare_the_collector()
     _log.info("listening", addresses=[str(one) for one in running.addresses])
     if plain:
         _log.warning("plain_http", listen=plain, unless="something in front ends TLS")

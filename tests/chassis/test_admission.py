@@ -258,7 +258,7 @@ async def test_a_turn_that_comes_as_the_patience_ends_is_taken_once() -> None:
         kind = found.admission._kinds["push"]
         first = kind.queue[0]
         found._ends["push 1"].set()
-        while first in kind.queue:
+        while first in kind.queue:  # noqa: ASYNC110 # round by round
             await asyncio.sleep(0)
         found.admission._give_up(kind, first)  # its alarm, in the same round of the loop
         await settled()
