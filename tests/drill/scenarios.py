@@ -136,7 +136,7 @@ async def postgres_restart(world: World, rng: random.Random) -> Outcome:
 
 async def overload_bill(world: World, rng: random.Random) -> Outcome:
     """Confirm bills at three times the rate that can be sustained."""
-    return await _overload(world, rng, factor=3, make=_bill_stock, rates=(200_000, 120_000))
+    return await _overload(world, rng, factor=3, make=_bill_stock, rates=(200_000, 50_000))
 
 
 async def overload_khqr(world: World, rng: random.Random) -> Outcome:
@@ -175,10 +175,10 @@ async def _overload(
     # A server that has met no rows plans for none; making the stock analyses what is there.
     cold = await make(world, 1, warm // 10)
     await closed_loop(connections=connections, requests=cold, callers=32, seconds=4)
-    stock = await make(world, 500_000, warm)
-    peak = await _peak(connections, stock)
+    peak = await _peak(connections, await make(world, 500_000, warm))
     peak_per_second = len(peak.good()) / _PEAK_S
-    per_second = await _sustained(connections, stock, peak_per_second, rng)
+    steady = await make(world, 800_000, int(peak_per_second * _PEAK_S * len(_SHARES)) + 1000)
+    per_second = await _sustained(connections, steady, peak_per_second, rng)
     wanted = min(most, int(per_second * factor * _OVERLOAD_S * 1.1) + 1000)
     requests = await make(world, 1_000_000, wanted)
     calm_s = _NORMAL_AGAIN_S + _CALM_S
