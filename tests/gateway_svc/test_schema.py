@@ -13,8 +13,8 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from chassis.database import Database
-from gateway_svc.proposal_tables import metadata
 from gateway_svc.migrations import SchemaBehind, require_newest, upgrade
+from gateway_svc.proposal_tables import metadata
 from tests.support.ledger import Ledger, notice_for
 
 AT = "'2025-10-07T05:00:00.000000Z'"

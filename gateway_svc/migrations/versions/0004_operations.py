@@ -165,8 +165,7 @@ def _refusal_statements(dialect: str) -> list[str]:
         head = f"CREATE TRIGGER {table}_{name} BEFORE {moment} ON {table} FOR EACH ROW"
         if dialect == "sqlite":
             statements.append(
-                f"{head} WHEN ({when}) AND ({condition}) "
-                f"BEGIN SELECT RAISE(ABORT, '{text}'); END"
+                f"{head} WHEN ({when}) AND ({condition}) BEGIN SELECT RAISE(ABORT, '{text}'); END"
             )
             continue
         statements += [
@@ -207,9 +206,7 @@ def _create_proposals() -> None:
             for name, condition in _CHECKS.items()
         ),
         *(
-            sa.ForeignKeyConstraint(
-                [column], [f"{table}.id"], name=op.f(f"fk_proposals_{column}")
-            )
+            sa.ForeignKeyConstraint([column], [f"{table}.id"], name=op.f(f"fk_proposals_{column}"))
             for column, table in _POINTS_AT.items()
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_proposals")),
