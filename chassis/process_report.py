@@ -52,7 +52,7 @@ class ProcessReport:
         production: bool,
         configuration_fingerprint: str,
         started_at: datetime,
-        calls: CallLog,
+        calls: CallLog | None,
         breakers: Mapping[tuple[str, str], Breaker],
         bounded: Sequence[Bounded] = (),
         writers: Sequence[Writer] = (),
@@ -108,13 +108,16 @@ class ProcessReport:
                     for one in log.day(now=now)
                 ],
             )
-            for log in self._calls.endpoints
+            for log in self._logs()
         ]
 
     def parts(self, *, now: datetime) -> Iterable[pb.Part]:
         """Yield how each endpoint that is called stands."""
-        for log in self._calls.endpoints:
+        for log in self._logs():
             yield _part(log, self._breakers.get((log.owner, log.endpoint)), now)
+
+    def _logs(self) -> Iterable[EndpointLog]:
+        return () if self._calls is None else self._calls.endpoints
 
 
 def _part(log: EndpointLog, breaker: Breaker | None, now: datetime) -> pb.Part:

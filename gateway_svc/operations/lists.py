@@ -137,9 +137,14 @@ class Lists:
         page = read_page(request=request, width=1)
         asked = request.filter
         narrow = await self._narrowing(connection, asked, _EVENT_STATES)
-        rows = await _newest(
-            connection, select_events(), outbox, _event_conditions(connection, narrow, asked), page
-        )
+        conditions = _event_conditions(connection, narrow, asked)
+        if narrow.transaction_id is not None:
+            # The keys of its bills first: the values of all events would be read else.
+            led_to = await bills_of_transaction(
+                connection=connection, text=narrow.transaction_id, bank_codes=narrow.bank_codes
+            )
+            conditions.append(outbox.c.event_key.in_(_keys_of(sorted(led_to))))
+        rows = await _newest(connection, select_events(), outbox, conditions, page)
         return _page(page, rows, records.event_record)
 
     async def _narrowing(
@@ -234,12 +239,7 @@ def _event_conditions(
             parked if narrow.state == "PARKED" else ~parked,
         ]
     if asked.bill_id:  # its events are among those of its policy
-        keys = (
-            select(obligations.c.policy_number)
-            .join(bills, bills.c.obligation_id == obligations.c.id)
-            .where(bills.c.id == asked.bill_id)
-        )
-        conditions.append(outbox.c.event_key.in_(keys))
+        conditions.append(outbox.c.event_key.in_(_keys_of([asked.bill_id])))
     told = {
         "billId": str(asked.bill_id) if asked.bill_id else None,
         "transactionId": narrow.transaction_id,
@@ -253,19 +253,16 @@ def _event_conditions(
         for name, value in told.items()
         if value is not None
     ]
-    if narrow.transaction_id is not None and not (narrow.policy_number or asked.bill_id):
-        # Its payment's policy first: the values of all events would be read else.
-        keys = (
-            select(obligations.c.policy_number)
-            .join(bills, bills.c.obligation_id == obligations.c.id)
-            .join(payments, payments.c.bill_id == bills.c.id)
-            .where(
-                payments.c.bank_code.in_(narrow.bank_codes),
-                payments.c.transaction_id == narrow.transaction_id,
-            )
-        )
-        conditions.append(outbox.c.event_key.in_(keys))
     return conditions
+
+
+def _keys_of(bill_ids: Sequence[int]) -> Select[Any]:
+    """Return the keys of the events of bills: their policies."""
+    return (
+        select(obligations.c.policy_number)
+        .join(bills, bills.c.obligation_id == obligations.c.id)
+        .where(bills.c.id.in_(bill_ids))
+    )
 
 
 async def _newest(

@@ -4,7 +4,7 @@ import itertools
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -13,17 +13,22 @@ from sqlalchemy import event
 from chassis.auth import Caller
 from chassis.call_log import CallLog
 from chassis.database import Database
+from chassis.money import Currency
 from chassis.process_report import ProcessReport
 from chassis.rpc import Call, call_being_served
+from gateway_svc.code_store import Code
 from gateway_svc.events import EventWriter
 from gateway_svc.operations.outbox_orders import OutboxOrders
 from gateway_svc.operations.parts import PartsWatch
 from gateway_svc.operations.resolving import Resolving
 from gateway_svc.operations.servicer import OperationsServicer
 from gateway_svc.operations.today import TodayReader
+from gateway_svc.payment import Answer, Notice
 from payments.gateway.v1 import operations_service_pb2 as pb
-from tests.support.khqr_ledger import KhqrLedger, ScriptedBank
+from tests.support.khqr_ledger import KhqrLedger, ScriptedBank, told, usd
+from tests.support.ledger import notice_for
 
+FIRST, SECOND, THIRD = "P111111111", "P222222222", "P333333333"
 READ_AND_ACT = frozenset({"operations:read", "operations:act"})
 
 
@@ -83,6 +88,11 @@ class Stage(KhqrLedger):
         )
         return await getattr(self.servicer, method)(request, None)
 
+    async def confirmed(self, notice: Notice) -> Answer:
+        """Return the answer to a bill notice."""
+        [decision] = await self.confirmation.record([notice])
+        return decision.answer
+
     async def case(self, bill_id: int) -> Any:
         """Return all on record about a bill."""
         return await self.ask("GetCase", pb.GetCaseRequest(bill_id=bill_id))
@@ -123,13 +133,48 @@ class Stage(KhqrLedger):
         return await self.decide(proposal.proposal_id)
 
 
+async def fill(stage: Stage) -> None:
+    """Leave three policies.
+
+    Of the first: a bill paid by bill payment, with KHQR money on top that pays nothing. Of the
+    second: a bill with a code, paid by KHQR. Of the third: an open bill, and a refused notice.
+    """
+    first = await stage.bill(policy=FIRST, number="A1")
+    await stage.confirmed(
+        notice_for(first, transaction_id="T1", policy_number=FIRST, request_id="bill-request")
+    )
+    stage.now += timedelta(minutes=1)
+    await stage.tell(told(first.bill_id, received_at=stage.now, request_id="khqr-request-1"))
+    stage.now += timedelta(minutes=1)
+    second = await stage.bill(policy=SECOND)
+    await stage.codes.record(
+        bank_code="AMK",
+        bill_id=second.bill_id,
+        offered=Code(payload="0002", image=b"", expires_at=stage.now + timedelta(minutes=30)),
+        request_id="code-request",
+    )
+    await stage.tell(told(second.bill_id, received_at=stage.now, request_id="khqr-request-2"))
+    stage.now += timedelta(minutes=1)
+    third = await stage.bill(policy=THIRD, amount="400000.00", currency=Currency.KHR)
+    await stage.confirmed(
+        notice_for(
+            third,
+            transaction_id="T3",
+            policy_number=THIRD,
+            money=usd(1),
+            received_at=stage.now,
+            request_id="held-request",
+        )
+    )
+
+
 @contextmanager
-def statements_of(database: Database) -> Iterator[list[str]]:
-    """Collect the statements that are executed on `database`."""
-    seen: list[str] = []
+def statements_of(database: Database) -> Iterator[list[tuple[str, Any]]]:
+    """Collect the statements that are executed on `database`, with their parameters."""
+    seen: list[tuple[str, Any]] = []
 
     def heard(*arguments: Any) -> None:
-        seen.append(arguments[2])
+        seen.append((arguments[2], arguments[3]))
 
     engines = [engine.sync_engine for engine in database._engines]
     for engine in engines:

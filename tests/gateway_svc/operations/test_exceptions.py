@@ -1,11 +1,11 @@
 """How exceptions end: one person proposes, another approves, and the money moves once.
 
-| exception                              | ends by           | comes to                                   |
-|----------------------------------------|-------------------|--------------------------------------------|
-| KHQR money for a paid premium          | APPLY another bill| payment APPLIED, bill PAID, events         |
-| a bill notice that was refused         | APPLY             | a payment of assurance BANK_NOTICE, events |
-| either                                 | REFUND, REFUNDED  | REFUNDING, then RESOLVED                   |
-| anything                               | VOID              | RESOLVED, nothing moved                    |
+| exception                         | ends by           | comes to                         |
+|-----------------------------------|-------------------|----------------------------------|
+| KHQR money for a paid premium     | APPLY, other bill | payment APPLIED, bill PAID, told |
+| a bill notice that was refused    | APPLY             | a payment of the notice, told    |
+| either                            | REFUND, REFUNDED  | REFUNDING, then RESOLVED         |
+| anything                          | VOID              | RESOLVED, nothing moved          |
 """
 
 import asyncio
@@ -51,7 +51,7 @@ async def _refused_notice(stage: Stage) -> Bill:
     return bill
 
 
-async def _refusal(stage: Stage, call: Any) -> tuple[str, str]:
+async def _refusal(call: Any) -> tuple[str, str]:
     with pytest.raises(ServiceError) as refusal:
         await call
     return refusal.value.reason, refusal.value.details
@@ -164,7 +164,7 @@ async def test_a_claim_of_khqr_that_no_bank_vouches_for_pays_nothing(stage: Stag
     await stage.tell(told(999_999))
     [exception] = await stage.exceptions()
     assert (exception.exception_id, _actions(exception)) == ("khqr-1", ["REFUND", "VOID"])
-    refused = await _refusal(stage, stage.propose("khqr-1", "APPLY", bill_id=bill.bill_id))
+    refused = await _refusal(stage.propose("khqr-1", "APPLY", bill_id=bill.bill_id))
     assert refused == (
         "RESOLUTION_REFUSED",
         "Only money that the bank vouches for can pay a bill",
@@ -179,12 +179,12 @@ async def test_whoever_proposed_never_approves_but_may_take_it_back(stage: Stage
     assert (_state(waiting), _actions(waiting)) == ("PROPOSED", [])
     assert (await stage.case(999_999)).standing == pb.STANDING_UNKNOWN_BILL
     # Another token of the same person has the same subject.
-    refused = await _refusal(stage, stage.decide(proposal.proposal_id, by="dara"))
+    refused = await _refusal(stage.decide(proposal.proposal_id, by="dara"))
     assert refused == ("RESOLUTION_REFUSED", "Whoever proposed it may not approve it")
     assert await stage.counts("payments") == (0,)
     taken_back = await stage.decide(proposal.proposal_id, "REJECT", by="dara")
     assert (_state(taken_back), taken_back.proposals[0].decided_by) == ("OPEN", "dara")
-    refused = await _refusal(stage, stage.decide(proposal.proposal_id, by="sophea"))
+    refused = await _refusal(stage.decide(proposal.proposal_id, by="sophea"))
     assert refused == ("RESOLUTION_REFUSED", "The proposal was rejected by dara before")
 
 
@@ -217,7 +217,7 @@ async def test_the_same_approval_said_again_gets_the_same_answer(stage: Stage) -
     first = await stage.decide(proposal.proposal_id)
     assert await stage.decide(proposal.proposal_id) == first
     assert await stage.counts("payments", "applications", "outbox") == (1, 1, 2)
-    refused = await _refusal(stage, stage.decide(proposal.proposal_id, "REJECT"))
+    refused = await _refusal(stage.decide(proposal.proposal_id, "REJECT"))
     assert refused[0] == "RESOLUTION_REFUSED"
 
 
@@ -228,7 +228,7 @@ async def test_a_webhook_that_pays_the_bill_first_wins_and_nothing_is_half_done(
     proposal = await stage.propose("notice-1", "APPLY", bill_id=bill.bill_id)
     [decision] = await stage.confirmation.record([notice_for(bill, transaction_id="T2")])
     assert isinstance(decision.answer, Confirmed)
-    refused = await _refusal(stage, stage.decide(proposal.proposal_id))
+    refused = await _refusal(stage.decide(proposal.proposal_id))
     assert refused == (
         "RESOLUTION_REFUSED",
         "The money cannot pay that bill: the premium was paid meanwhile",
@@ -253,15 +253,14 @@ async def test_an_approval_and_a_webhook_at_once_pay_the_premium_once(stage: Sta
         ]
         proposal = await stage.propose(exception.exception_id, "APPLY", bill_id=bill.bill_id)
         right = notice_for(bill, transaction_id=f"right-{attempt}", policy_number=policy)
-        decided, [confirmed] = await asyncio.gather(
-            asyncio.create_task(stage.decide(proposal.proposal_id)),
-            stage.confirmation.record([right]),
-            return_exceptions=True,
-        )
-        lost = isinstance(decided, ServiceError)
-        assert isinstance(confirmed.answer, Confirmed if lost else Refusal)
-        if lost:
+        racing = (stage.decide(proposal.proposal_id), stage.confirmed(right))
+        tasks = [asyncio.create_task(one) for one in racing]
+        decided, confirmed = await asyncio.gather(*tasks, return_exceptions=True)
+        if isinstance(decided, ServiceError):
             assert decided.reason == "RESOLUTION_REFUSED"
+            assert isinstance(confirmed, Confirmed)
+        else:
+            assert isinstance(confirmed, Refusal)
     assert await stage.counts("payments", "applications", "outbox") == (10, 10, 20)
 
 
@@ -272,7 +271,7 @@ async def test_what_the_bank_vouched_for_meanwhile_is_no_exception_any_more(stag
     stage.now += timedelta(seconds=10)
     await stage.completer.run_once()
     assert await stage.rows("SELECT state FROM khqr_notices") == [("DONE",)]
-    refused = await _refusal(stage, stage.decide(proposal.proposal_id))
+    refused = await _refusal(stage.decide(proposal.proposal_id))
     assert refused == ("RESOLUTION_REFUSED", "The exception has ended meanwhile")
     rejected = await stage.decide(proposal.proposal_id, "REJECT")
     assert _state(rejected) == "RESOLVED"
@@ -289,7 +288,7 @@ async def test_money_pays_only_a_bill_that_it_equals(stage: Stage, unlike: str) 
     changes, why = MISFITS[unlike]
     await _unapplied(stage)
     bill = await stage.bill(policy="P222222222", **changes)
-    refused = await _refusal(stage, stage.propose("payment-2", "APPLY", bill_id=bill.bill_id))
+    refused = await _refusal(stage.propose("payment-2", "APPLY", bill_id=bill.bill_id))
     assert refused == ("RESOLUTION_REFUSED", f"The money cannot pay that bill: {why}")
 
 
@@ -298,7 +297,7 @@ async def test_a_bill_that_changed_between_proposal_and_approval_is_not_paid(sta
     proposal = await stage.propose("notice-1", "APPLY", bill_id=bill.bill_id)
     stage.now += timedelta(seconds=1)
     await stage.bill(amount="180.00")
-    refused = await _refusal(stage, stage.decide(proposal.proposal_id))
+    refused = await _refusal(stage.decide(proposal.proposal_id))
     assert refused[1] == "The money cannot pay that bill: the bill is CLOSED"
     assert await stage.counts("payments", "outbox") == (0, 0)
 
@@ -310,7 +309,7 @@ async def test_a_transfer_that_is_a_payment_already_is_not_applied_again(stage: 
     await stage.confirmation.record([notice_for(other)])  # the same number, other content
     [exception] = await stage.exceptions()
     assert (exception.hold, _actions(exception)) == ("CONTRADICTS", ["REFUND", "VOID"])
-    refused = await _refusal(stage, stage.propose("notice-2", "APPLY", bill_id=other.bill_id))
+    refused = await _refusal(stage.propose("notice-2", "APPLY", bill_id=other.bill_id))
     assert refused == ("RESOLUTION_REFUSED", "The transfer is a payment already")
 
 
@@ -336,12 +335,12 @@ async def test_a_member_that_is_missing_or_too_much_is_named(
 async def test_what_never_was_an_exception_is_not_found(stage: Stage, exception_id: str) -> None:
     bill = await stage.bill()
     await stage.confirmation.record([notice_for(bill)])  # notice-1 is decided, and no exception
-    refused = await _refusal(stage, stage.propose(exception_id, "VOID"))
+    refused = await _refusal(stage.propose(exception_id, "VOID"))
     assert refused[0] == "RESOURCE_NOT_FOUND"
 
 
 async def test_a_proposal_that_never_was_is_not_found(stage: Stage) -> None:
-    assert (await _refusal(stage, stage.decide(9)))[0] == "RESOURCE_NOT_FOUND"
+    assert (await _refusal(stage.decide(9)))[0] == "RESOURCE_NOT_FOUND"
 
 
 async def test_money_that_was_ended_hides_no_later_claim(stage: Stage) -> None:

@@ -105,7 +105,7 @@ async def test_a_wrong_question_is_told_its_field(
 
 
 async def test_a_gateway_tells_its_parts_its_calls_and_how_it_is_set(
-    channel: grpc.aio.Channel, tmp_path: Path
+    channel: grpc.aio.Channel,
 ) -> None:
     gateway = gateway_service_pb2_grpc.GatewayServiceStub(channel)
     await gateway.InquirePayment(
