@@ -96,11 +96,10 @@ class KhqrConfirmation:
         answer = None
         for _ in range(2):  # a question in flight may have been asked before this was told
             if answer is None:
-                await self.questions.ask(
+                told = await self.questions.ask(
                     bill_id=notice.bill_id, bank_code=notice.bank_code, ends_at_s=ends_at_s
                 )
-                async with self._database.reading() as connection:
-                    answer = await present_answer(connection=connection, notice_id=booked.notice_id)
+                answer = told.get(booked.notice_id) or await self._present(booked.notice_id)
         if answer is None:
             raise ServiceError(
                 reason="SERVER_UNAVAILABLE",
@@ -108,6 +107,10 @@ class KhqrConfirmation:
                 retry_after_s=5,
             )
         return KhqrOutcome(answer=answer, replayed=False)
+
+    async def _present(self, notice_id: int) -> KhqrAnswer | None:
+        async with self._database.reading() as connection:
+            return await present_answer(connection=connection, notice_id=notice_id)
 
     async def _book(self, notices: Sequence[KhqrNotice]) -> list[Booked]:
         unheard: set[int] = set()

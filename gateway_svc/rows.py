@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Row, Table, select
+from sqlalchemy import Row, Table, bindparam, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -58,6 +58,24 @@ def _locking(dialect: str) -> Any:
 def _paid_among(dialect: str) -> Any:
     return select(applications.c.obligation_id).where(
         among(column=applications.c.obligation_id, name="ids", dialect=dialect)
+    )
+
+
+async def count_events(
+    *, connection: AsyncConnection, obligation_ids: Sequence[int], more: int
+) -> None:
+    """Count `more` events to each obligation's sequence."""
+    await connection.execute(
+        _counting_up(connection.dialect.name), {"ids": list(obligation_ids), "more": more}
+    )
+
+
+@lru_cache
+def _counting_up(dialect: str) -> Any:
+    return (
+        update(obligations)
+        .where(among(column=obligations.c.id, name="ids", dialect=dialect))
+        .values(event_sequence=obligations.c.event_sequence + bindparam("more"))
     )
 
 

@@ -225,6 +225,7 @@ class GatewayProcess:
             await upgrade(database=self.database)
         for writer in self._writers:
             writer.start()
+        self.khqr.questions.start()
         if self._metrics_server is not None:
             _log.info("metrics_listening", address=str(await self._metrics_server.start()))
         address = await self._server.start()

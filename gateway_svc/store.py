@@ -8,7 +8,7 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import and_, bindparam, or_, select, update
+from sqlalchemy import and_, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from chassis.money import Money
@@ -29,12 +29,13 @@ from gateway_svc.rows import (
     Overtaken,
     amount_columns,
     bill_from,
+    count_events,
     known_notice_from,
     lock_obligations,
     money_from,
     numbers_of,
 )
-from gateway_svc.tables import applications, bills, notices, obligations, payments
+from gateway_svc.tables import applications, bills, notices, payments
 
 _Content = tuple[str, str, int, str, Money]
 _CONTENT = (
@@ -111,15 +112,6 @@ def _taken_by_khqr(dialect: str) -> Any:
     )
 
 
-@lru_cache
-def _counting_up(dialect: str) -> Any:
-    return (
-        update(obligations)
-        .where(among(column=obligations.c.id, name="ids", dialect=dialect))
-        .values(event_sequence=obligations.c.event_sequence + bindparam("more"))
-    )
-
-
 async def record_decisions(
     *,
     connection: AsyncConnection,
@@ -157,12 +149,10 @@ async def record_decisions(
         through=Channel.BILL,
         at=at,
     )
-    await connection.execute(
-        _counting_up(connection.dialect.name),
-        {
-            "ids": [one.obligation.obligation_id for _, one in settled],
-            "more": events_per_settlement,
-        },
+    await count_events(
+        connection=connection,
+        obligation_ids=[one.obligation.obligation_id for _, one in settled],
+        more=events_per_settlement,
     )
 
 

@@ -438,7 +438,7 @@ async def test_a_process_that_died_while_asking_leaves_it_to_the_completer(
     ledger.bank.gate = asyncio.Event()
     task = asyncio.create_task(ledger.tell(told()))
     await ledger.bank.was_asked.wait()
-    await ledger.khqr.questions.close()
+    await ledger.khqr.questions._asking.close()
     with pytest.raises(FlightStopped):
         await task
     assert await notices(ledger) == [("RECEIVED", None)]

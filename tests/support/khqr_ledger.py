@@ -136,6 +136,7 @@ class KhqrLedger(Ledger):
         """Start the writers."""
         super().start()
         self.khqr.bookings.start()
+        self.khqr.questions.start()
 
     async def stop(self) -> None:
         """Stop the writers."""
