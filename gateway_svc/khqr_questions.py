@@ -59,6 +59,7 @@ class KhqrQuestions:
         pause_after: Callable[[int], timedelta],
         committed: Callable[[], None],
         bounds: Bounds,
+        recorded: Callable[[CaseDecision], None],
     ) -> None:
         self._database = database
         self._banks = banks
@@ -67,6 +68,7 @@ class KhqrQuestions:
         self._owner = owner
         self._pause_after = pause_after
         self._committed = committed
+        self._recorded = recorded
         self._asking: SingleFlight[int, None] = SingleFlight()
         self._places = Admission(bounds=bounds, clock=time.monotonic)
 
@@ -163,6 +165,7 @@ class KhqrQuestions:
             work=lambda: self._record_once(bill_id, finding), also_after=(Overtaken,)
         )
         self._committed()
+        self._recorded(decision)
         _report(decision)
         return decision
 

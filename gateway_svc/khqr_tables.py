@@ -98,6 +98,21 @@ Index(
     sqlite_where=text("next_attempt_at IS NOT NULL"),
 )
 
+Index(
+    "ix_khqr_notices_held",
+    khqr_notices.c.id,
+    postgresql_where=text("state = 'HELD'"),
+    sqlite_where=text("state = 'HELD'"),
+)
+# What waits for the bank's word; a PENDING notice waits for nothing.
+_WAITING = "state IN ('RECEIVED', 'VERIFYING') AND next_attempt_at IS NOT NULL"
+Index(
+    "ix_khqr_notices_waiting",
+    khqr_notices.c.id,
+    postgresql_where=text(_WAITING),
+    sqlite_where=text(_WAITING),
+)
+
 verifications = Table(
     "verifications",
     metadata,

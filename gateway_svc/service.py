@@ -18,8 +18,6 @@ from chassis.errors import Reasons, ServiceError
 from chassis.group_commit import GroupCommit, QueueFull, WriterFailed
 from chassis.http_client import HttpClient
 from chassis.leadership import PROOF_INTERVAL_S, leadership_of
-from chassis.metrics import MetricsServer, new_registry
-from chassis.outbox_metrics import OutboxMetrics
 from chassis.process import repeat
 from chassis.publisher import Publisher, publisher_from_url
 from chassis.rate_limit import RateLimit
@@ -31,10 +29,11 @@ from chassis.single_flight import FlightStopped
 from gateway_svc.banks.opening import open_bank
 from gateway_svc.completer import Completer
 from gateway_svc.confirmation import Confirmation
-from gateway_svc.events import EventWriter, topics_of
+from gateway_svc.events import EventWriter
 from gateway_svc.inquiry import LookupRecorder
 from gateway_svc.khqr_codes import KhqrCodes
 from gateway_svc.khqr_confirmation import KhqrConfirmation
+from gateway_svc.metrics import GatewayMetrics
 from gateway_svc.migrations import require_newest, upgrade
 from gateway_svc.policies import IntegrationService
 from gateway_svc.rows import Overtaken
@@ -79,19 +78,19 @@ class GatewayProcess:
             url=settings.events_url, var_dir=settings.var_dir, options=settings.kafka
         )
         self.leadership = leadership_of(database=self.database, key=_RELAY_LOCK)
-        self.metrics = new_registry()
-        self._outbox_metrics = OutboxMetrics(
-            registry=self.metrics,
+        reasons = Reasons(
+            pool=descriptor_pool.Default(),
+            enum=errors_pb2.DESCRIPTOR.enum_types_by_name["ErrorReason"],
+        )
+        self.metrics = GatewayMetrics(
+            listen=settings.metrics_listen,
             database=self.database,
-            tables=replays,
-            topics=topics_of(prefix=settings.topic_prefix),
             leadership=self.leadership,
             clock=clock,
-        )
-        self._metrics_server = (
-            MetricsServer(listen=settings.metrics_listen, registry=self.metrics)
-            if settings.metrics_listen
-            else None
+            topic_prefix=settings.topic_prefix,
+            banks=settings.banks,
+            services=[_SERVICE],
+            reasons=reasons,
         )
         self.relay = Relay(
             database=self.database,
@@ -101,7 +100,7 @@ class GatewayProcess:
             random=random.random,
             reached=reached,
             leadership=self.leadership,
-            heard=self._outbox_metrics.heard,
+            heard=self.metrics.outbox.heard,
             replays=replays,
         )
         events = EventWriter(prefix=settings.topic_prefix, new_id=new_id)
@@ -109,7 +108,14 @@ class GatewayProcess:
             database=self.database, events=events, clock=clock, committed=self.relay.nudge
         )
         banks = {
-            config.code: open_bank(config=config, send=self._http.send, clock=clock)
+            config.code: self.metrics.payments.watched(
+                open_bank(
+                    config=config,
+                    send=self._http.send,
+                    clock=clock,
+                    outbound=self.metrics.outbound,
+                )
+            )
             for config in settings.banks.values()
         }
         self.khqr = KhqrConfirmation(
@@ -122,11 +128,12 @@ class GatewayProcess:
                 first=settings.first_pause, longest=_LONGEST_PAUSE, random=random.random
             ),
             committed=self.relay.nudge,
+            recorded=self.metrics.payments.case_recorded,
         )
         self.completer = Completer(
             database=self.database, questions=self.khqr.questions, clock=clock, plan=settings.polls
         )
-        self._notices = GroupCommit(record=confirmation.record)
+        self._notices = GroupCommit(record=self.metrics.payments.counted(confirmation.record))
         self._lookups = GroupCommit(
             record=LookupRecorder(database=self.database, clock=clock).record
         )
@@ -135,10 +142,7 @@ class GatewayProcess:
             interceptor=CallInterceptor(
                 pool=descriptor_pool.Default(),
                 services=[_SERVICE],
-                reasons=Reasons(
-                    pool=descriptor_pool.Default(),
-                    enum=errors_pb2.DESCRIPTOR.enum_types_by_name["ErrorReason"],
-                ),
+                reasons=reasons,
                 domain=_DOMAIN,
                 authenticator=Authenticator(
                     keys=KeyFile(path=settings.jwt_keys_file),
@@ -148,6 +152,7 @@ class GatewayProcess:
                 clock=clock,
                 budget_s=settings.budget_s,
                 translate=unavailable,
+                watch=self.metrics.calls.watch,
             ),
             services=[_SERVICE],
             with_reflection=not settings.production,
@@ -158,7 +163,9 @@ class GatewayProcess:
                 banks=banks,
                 policies=IntegrationService(
                     base_url=settings.integration_url,
-                    send=self._http.send,
+                    send=self.metrics.outbound.measured(
+                        peer="integration", endpoint="premium", send=self._http.send
+                    ),
                     timeout_s=settings.integration_timeout_s,
                 ),
                 database=self.database,
@@ -180,6 +187,11 @@ class GatewayProcess:
             self._server.handlers,
         )
         self._writers = (self._notices, self._lookups, self.khqr.bookings)
+        names = ("notices", "lookups", "khqr_bookings")
+        self.metrics.watch(
+            admission=self._server.interceptor.admission,
+            writers=dict(zip(names, self._writers, strict=True)),
+        )
         self._stopping = asyncio.Event()
         self._relayed = asyncio.Event()  # the last events are out: another may lead
         self._leading: asyncio.Task[None] | None = None
@@ -198,8 +210,7 @@ class GatewayProcess:
             await upgrade(database=self.database)
         for writer in self._writers:
             writer.start()
-        if self._metrics_server is not None:
-            _log.info("metrics_listening", address=str(await self._metrics_server.start()))
+        await self.metrics.start()
         address = await self._server.start()
         await self.leadership.run_once()  # the first one leads from its first event on
         self._leading = asyncio.create_task(
@@ -214,15 +225,15 @@ class GatewayProcess:
                 name="health",
             ),
         ]
-        if self._metrics_server is not None:
+        if self.metrics.served:
             self._loops.append(
                 asyncio.create_task(
                     repeat(
-                        run_once=self._outbox_metrics.run_once,
+                        run_once=self.metrics.run_once,
                         pause_s=_MEASURE_INTERVAL_S,
                         stop=self._stopping,
                     ),
-                    name="outbox-metrics",
+                    name="metrics",
                 )
             )
         return address
@@ -238,8 +249,10 @@ class GatewayProcess:
             await self.database.ping()
         except DatabaseUnavailable as problem:
             _log.warning("database_unavailable", why=str(problem))
+            self.metrics.ready.set(0)
             await self._server.set_serving(serving=False)
             return False
+        self.metrics.ready.set(1)
         await self._server.set_serving(serving=True)
         return True
 
@@ -261,8 +274,7 @@ class GatewayProcess:
         await self.leadership.close()
         await self._publisher.close()
         await self._http.close()
-        if self._metrics_server is not None:
-            await self._metrics_server.close()
+        await self.metrics.close()
         await self.database.close()
 
 

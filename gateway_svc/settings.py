@@ -110,7 +110,7 @@ def read_settings(*, variables: Variables, environ: Mapping[str, str]) -> Gatewa
             first=timedelta(seconds=variables.integer("POLL_FIRST_S", default=20, **_PAUSE)),
             longest=timedelta(seconds=variables.integer("POLL_LONGEST_S", default=300, **_PAUSE)),
         ),
-        metrics_listen=metrics_listen(variables),
+        metrics_listen=metrics_listen(variables, service="GATEWAY"),
         crash_points_dir=_crash_points_dir(variables, production=production),
     )
     # A disclosed credential is refused wherever it stands, on a laptop too.

@@ -180,6 +180,14 @@ Index(
     sqlite_where=text("NOT contradicts"),
 )
 
+# Exceptions in the order of their age, whatever the number of notices that are decided.
+Index(
+    "ix_notices_held",
+    notices.c.id,
+    postgresql_where=text("state = 'HELD'"),
+    sqlite_where=text("state = 'HELD'"),
+)
+
 payments = Table(
     "payments",
     metadata,
@@ -226,6 +234,12 @@ payments = Table(
     CheckConstraint("obligation_id IS NULL OR bill_id IS NOT NULL", name="applied_bill"),
 )
 Index("ix_payments_bill_id", payments.c.bill_id)
+Index(
+    "ix_payments_unapplied",
+    payments.c.id,
+    postgresql_where=text("state = 'UNAPPLIED'"),
+    sqlite_where=text("state = 'UNAPPLIED'"),
+)
 
 applications = Table(
     "applications",

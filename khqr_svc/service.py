@@ -4,13 +4,17 @@ import asyncio
 import time
 from collections.abc import Callable
 from datetime import datetime
+from importlib import metadata
 
 import structlog
 from google.protobuf import descriptor_pool
 
+from chassis.admission_metrics import watch_admission
 from chassis.auth import Authenticator, KeyFile
+from chassis.call_metrics import CallMetrics
 from chassis.errors import Reasons, ServiceError
 from chassis.http_client import HttpClient
+from chassis.metrics import MetricsServer, new_registry, ready_gauge, tell_build
 from chassis.open_channel import open_channel
 from chassis.process import repeat
 from chassis.rate_limit import RateLimit
@@ -18,6 +22,7 @@ from chassis.rpc import CallInterceptor, utc_now
 from chassis.rpc_server import Server
 from chassis.settings import Address
 from chassis.single_flight import FlightStopped
+from khqr_svc.bank_metrics import BankMetrics
 from khqr_svc.banks.amk import AmkKhqrBank
 from khqr_svc.banks.endpoint import Surroundings
 from khqr_svc.banks.factory import KhqrServiceFactory
@@ -53,7 +58,17 @@ class KhqrProcess:
         """
         self._settings = settings
         self._http = HttpClient(connections=50)
-        around = Surroundings(send=self._http.send, clock=timer)
+        self.metrics = registry = new_registry()
+        tell_build(registry=registry, service="khqr", version=metadata.version("payment-gateway"))
+        self._ready = ready_gauge(registry=registry)
+        self._metrics_server = (
+            MetricsServer(listen=settings.metrics_listen, registry=registry)
+            if settings.metrics_listen
+            else None
+        )
+        around = Surroundings(
+            send=self._http.send, clock=timer, metrics=BankMetrics(registry=registry)
+        )
         self._banks = KhqrServiceFactory(
             settings=settings.banks,
             dialects={
@@ -91,11 +106,13 @@ class KhqrProcess:
                 clock=clock,
                 budget_s=settings.budget_s,
                 translate=unavailable,
+                watch=CallMetrics(registry=registry, services=[_SERVICE], reasons=reasons).watch,
             ),
             services=[_SERVICE],
             with_reflection=not settings.production,
             tls=settings.tls,
         )
+        watch_admission(registry=registry, admission=self._server.interceptor.admission)
         khqr_service_pb2_grpc.add_KhqrServiceServicer_to_server(
             KhqrServicer(
                 banks=self._banks,
@@ -114,6 +131,8 @@ class KhqrProcess:
 
         :raises OSError: the address is taken.
         """
+        if self._metrics_server is not None:
+            _log.info("metrics_listening", address=str(await self._metrics_server.start()))
         address = await self._server.start()
         self._loops = [
             asyncio.create_task(
@@ -128,6 +147,7 @@ class KhqrProcess:
         serving = await self._gateway.is_serving(timeout_s=_PROBE_TIMEOUT_S)
         if not serving:
             _log.warning("gateway_unavailable", target=self._settings.gateway_target)
+        self._ready.set(serving)
         await self._server.set_serving(serving=serving)
         return serving
 
@@ -140,6 +160,8 @@ class KhqrProcess:
         await self._banks.close()
         await self._http.close()
         await self._channel.close()
+        if self._metrics_server is not None:
+            await self._metrics_server.close()
 
 
 def unavailable(problem: Exception) -> ServiceError | None:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from math import inf
+from typing import Protocol
 
 import structlog
 from aiohttp import HttpVersion11, hdrs, web
@@ -31,6 +32,20 @@ _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _FORWARDED_FOR = "X-Forwarded-For"
 
 _log = structlog.get_logger()
+ROUTE = web.RequestKey("route", str)  # the template of the route that a request means
+
+
+class Answered(Protocol):
+    """Hears of a request that was answered, or whose caller left (no status)."""
+
+    def __call__(
+        self, *, method: str, route: str | None, status: int | None, elapsed_s: float
+    ) -> None:
+        """Hear of one; `route` is a template of the contracts, or None."""
+
+
+def unanswered(*, method: str, route: str | None, status: int | None, elapsed_s: float) -> None:
+    """Hear nothing."""
 
 
 class Bridge:
@@ -61,6 +76,7 @@ class Bridge:
         self._peers = peers
         self._house = house
         self._budget_s = budget_s
+        self._answered: Answered = unanswered
         self.pages = Pages(
             surface=house.surface,
             upstream=upstream,
@@ -74,9 +90,26 @@ class Bridge:
         """Every route that is served."""
         return self._table.routes
 
+    def watch(self, answered: Answered) -> None:
+        """Tell `answered` of every request from now on."""
+        self._answered = answered
+
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Return the answer to `request`, whatever happens on the way."""
-        deadline_s = self._house.timer() + self._budget_s
+        started_s, status = self._house.timer(), None
+        try:
+            response = await self._answer(request, started_s + self._budget_s)
+            status = response.status
+        finally:
+            self._answered(
+                method=request.method,
+                route=request.get(ROUTE),
+                status=status,
+                elapsed_s=self._house.timer() - started_s,
+            )
+        return response
+
+    async def _answer(self, request: web.BaseRequest, deadline_s: float) -> web.StreamResponse:
         given = request.headers.getall(words.REQUEST_ID, [])
         request_id = words.request_id_or(
             given=given[0] if len(given) == 1 else "", made=self._house.make_id()
@@ -107,15 +140,18 @@ class Bridge:
         raw_path, raw_query = _target(request)
         page = self.pages.page(raw_path.decode("latin-1"))
         if page is not None:
+            request[ROUTE] = raw_path.decode("latin-1")
             if request.method not in _PAGE_METHODS:
                 raise words.method_not_allowed(allowed=", ".join(_PAGE_METHODS))
             return await page()
         match = self._table.match(raw_path=raw_path)
         if match is None:
             raise words.no_such_route()
+        request[ROUTE] = next(iter(match.by_method.values()))[0].template
         if request.method not in match.by_method:
             raise words.method_not_allowed(allowed=match.allowed)
         route, path = match.by_method[request.method]
+        request[ROUTE] = route.template
         if route.method.webhook:
             self._refuse_strange_address(request, route.method)
         # Asked before anything is read or parsed, so that what is shed costs next to nothing;

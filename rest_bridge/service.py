@@ -14,6 +14,7 @@ import structlog
 from aiohttp import web
 
 from chassis.admission import Admission, Bounds
+from chassis.metrics import MetricsServer
 from chassis.open_channel import open_channel
 from chassis.process import repeat
 from chassis.settings import Address, SettingError
@@ -23,6 +24,8 @@ from rest_bridge.connection import House
 from rest_bridge.connections import SPARE_DESCRIPTORS, Connections
 from rest_bridge.contract import Contract
 from rest_bridge.counts import Counts
+from rest_bridge.metrics import BridgeMetrics
+from rest_bridge.pages import PAGE_PATHS
 from rest_bridge.peers import Peers
 from rest_bridge.quiet_log import QuietLog
 from rest_bridge.server import SWEEP_S, BridgeServer, Site
@@ -48,6 +51,7 @@ class Running:
     admission: Admission
     server: BridgeServer
     sweeping: asyncio.Task[None]
+    metrics: BridgeMetrics
 
     async def drain(self) -> None:
         """Say "not ready", stop listening, let calls finish, close the channels."""
@@ -107,6 +111,14 @@ async def start(
         budget_s=budget_s,
         version=metadata.version("payment-gateway"),
     )
+    metrics = BridgeMetrics(
+        routes=bridge.routes,
+        pages=PAGE_PATHS,
+        counts=counts,
+        connections=house.connections,
+        admission=admission,
+    )
+    bridge.watch(metrics.answered)
     server = BridgeServer(handle=bridge.handle, house=house)
     runner = web.ServerRunner(server, shutdown_timeout=_GRACE_S)
     await runner.setup()
@@ -129,6 +141,7 @@ async def start(
             repeat(run_once=server.sweep_once, pause_s=SWEEP_S, stop=asyncio.Event()),
             name="deadlines",
         ),
+        metrics=metrics,
     )
 
 
@@ -191,10 +204,19 @@ async def serve(
         limits=settings.limits,
         peers=settings.peers,
     )
+    numbers = (
+        MetricsServer(listen=settings.metrics_listen, registry=running.metrics.registry)
+        if settings.metrics_listen
+        else None
+    )
+    if numbers is not None:
+        _log.info("metrics_listening", address=str(await numbers.start()))
     _log.info("listening", addresses=[str(one) for one in running.addresses])
     if plain:
         _log.warning("plain_http", listen=plain, unless="something in front ends TLS")
     await stop.wait()
     _log.info("draining")
     await running.drain()
+    if numbers is not None:
+        await numbers.close()
     _log.info("stopped")

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from chassis.metrics import metrics_listen
 from chassis.open_channel import read_streams
 from chassis.plaintext import is_loopback, refuse_plaintext
 from chassis.settings import Address, SettingError, Variables
@@ -46,6 +47,7 @@ class Settings:
     tls: TlsFiles | None
     limits: Limits
     peers: Peers
+    metrics_listen: Address | None  # None: nobody asks
 
 
 def read_settings(*, variables: Variables) -> Settings:
@@ -68,6 +70,7 @@ def read_settings(*, variables: Variables) -> Settings:
         ),
         limits=_read_limits(variables),
         peers=peers,
+        metrics_listen=metrics_listen(variables, service="BRIDGE"),
     )
 
 

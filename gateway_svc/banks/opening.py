@@ -10,6 +10,7 @@ import structlog
 
 from chassis.breaker import Breaker
 from chassis.http_client import Send
+from chassis.outbound_metrics import OutboundMetrics
 from chassis.resilience import Patience, RetryBudget, RetryingSend, guarded, server_failed
 from gateway_svc.banks.amk import AmkVerifier
 from gateway_svc.banks.configuration import BankConfig
@@ -18,21 +19,31 @@ from gateway_svc.banks.port import Bank
 _ATTEMPT_S = 2.0
 _SLOW_S = 1.8  # nearly as long as an attempt may take
 _ATTEMPTS = 2
+_VERIFY = "payment-verify"
 
 _log = structlog.get_logger()
 
 
-def open_bank(*, config: BankConfig, send: Send, clock: Callable[[], datetime]) -> Bank:
-    """Return the bank of `config`; nothing is connected."""
+def open_bank(
+    *,
+    config: BankConfig,
+    send: Send,
+    clock: Callable[[], datetime],
+    outbound: OutboundMetrics | None = None,
+) -> Bank:
+    """Return the bank of `config`; nothing is connected. `outbound` watches what is sent."""
     verifier = None
     if config.account is not None and config.verify is not None:
         breaker = Breaker(
             clock=time.monotonic,
             slow_s=_SLOW_S,
             on_change=lambda state: _log.warning(
-                "breaker", bank=config.code, endpoint="payment-verify", state=state
+                "breaker", bank=config.code, endpoint=_VERIFY, state=state
             ),
         )
+        if outbound is not None:
+            send = outbound.measured(peer=config.code, endpoint=_VERIFY, send=send)
+            outbound.watch_breaker(peer=config.code, endpoint=_VERIFY, breaker=breaker)
         verifier = AmkVerifier(
             account=config.account,
             url=config.verify.url,

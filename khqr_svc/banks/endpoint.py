@@ -18,6 +18,7 @@ from chassis.resilience import (
     guarded,
     server_failed,
 )
+from khqr_svc.bank_metrics import BankMetrics
 from khqr_svc.banks.port import BankUnavailable, OutOfTime
 
 ATTEMPT_S = 2.0  # of the 5 s that a whole call has (specification: "5 seconds max")
@@ -36,15 +37,20 @@ class Surroundings:
     clock: Callable[[], float]
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     random: Callable[[], float] = random.random
+    metrics: BankMetrics | None = None
 
 
 class Endpoint:
-    """POSTs JSON to one address; `may_repeat` says which failures allow a second attempt."""
+    """POSTs JSON to one address; `may_repeat` says which failures allow a second attempt.
+
+    `name` is ours for it, as metrics have no URLs.
+    """
 
     def __init__(
         self,
         *,
         bank_code: str,
+        name: str,
         url: str,
         around: Surroundings,
         may_repeat: Callable[[Outcome], bool],
@@ -54,9 +60,14 @@ class Endpoint:
         self._clock = around.clock
         self._may_repeat = may_repeat
         self.breaker = Breaker(clock=around.clock, slow_s=ATTEMPT_S, on_change=self._changed)
+        send = around.send
+        if around.metrics is not None:
+            outbound = around.metrics.outbound
+            send = outbound.measured(peer=bank_code, endpoint=name, send=send)
+            outbound.watch_breaker(peer=bank_code, endpoint=name, breaker=self.breaker)
         self._retrying = RetryingSend(
             send=guarded(
-                send=around.send,
+                send=send,
                 breaker=self.breaker,
                 failed=server_failed,
                 attempt_s=ATTEMPT_S,

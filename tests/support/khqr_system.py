@@ -20,6 +20,7 @@ from gateway_svc.settings import read_settings as read_gateway_settings
 from khqr_svc.service import KhqrProcess
 from khqr_svc.settings import read_settings as read_khqr_settings
 from rest_bridge.contract import load_contract, read_image
+from rest_bridge.service import Running as RunningBridge
 from rest_bridge.service import start as start_bridge
 from tests.support.gateway import FakeIntegration, running_gateway
 from tests.support.system import KEY, System
@@ -37,6 +38,8 @@ class KhqrSystem(System):
 
     sandbox: RunningSandbox
     sandbox_url: str
+    khqr: KhqrProcess
+    bridge: RunningBridge
 
     async def operate(self, path: str, body: Any = None) -> Any:
         """Do what an operator does on the sandbox's page."""
@@ -130,6 +133,8 @@ async def running_khqr_system(
                         var_dir=tmp_path,
                         sandbox=sandbox,
                         sandbox_url=url,
+                        khqr=khqr,
+                        bridge=bridge,
                     )
             finally:
                 await bridge.drain()
