@@ -33,7 +33,9 @@ class PaymentMetrics:
             registry=registry,
         )
         self._payments = {
-            (bank, channel, currency, state): payments.labels(bank, channel, currency, state)
+            (bank, channel, currency, state): payments.labels(
+                bank, channel.value, currency.value, state.value
+            )
             for bank in (*banks, _OTHER)
             for channel in Channel
             for currency in Currency

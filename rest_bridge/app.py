@@ -19,7 +19,7 @@ from rest_bridge.codec import Codec
 from rest_bridge.connection import Connection, House
 from rest_bridge.contract import Contract, Method
 from rest_bridge.openapi import openapi_document
-from rest_bridge.pages import PAGE_PATHS, Pages
+from rest_bridge.pages import PAGE_PATHS, Pages, page_name
 from rest_bridge.peers import Address as PeerAddress
 from rest_bridge.peers import Peers
 from rest_bridge.responses import PART_BYTES, response_of, sent_in_parts
@@ -140,7 +140,7 @@ class Bridge:
         raw_path, raw_query = _target(request)
         page = self.pages.page(raw_path.decode("latin-1"))
         if page is not None:
-            request[ROUTE] = raw_path.decode("latin-1")
+            request[ROUTE] = page_name(raw_path.decode("latin-1"))
             if request.method not in _PAGE_METHODS:
                 raise words.method_not_allowed(allowed=", ".join(_PAGE_METHODS))
             return await page()
