@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import aiohttp
@@ -77,8 +78,12 @@ async def running_khqr_system(
     database_url: str,
     environ: Mapping[str, str] | None = None,
     polls: PollPlan = IN_HASTE,
+    parts: Mapping[str, Any] = MappingProxyType({}),
 ) -> AsyncIterator[KhqrSystem]:
-    """Run everything on free ports, files under `tmp_path`; polls and pauses are short."""
+    """Run everything on free ports, files under `tmp_path`; polls and pauses are short.
+
+    `parts` replace the gateway's own, such as its clock or its publisher.
+    """
     keys = tmp_path / "keys"
     keys.mkdir(exist_ok=True)
     (keys / "sandbox.token").write_text(KEY.token(sub="amk"))
@@ -106,7 +111,7 @@ async def running_khqr_system(
             polls=polls,
             first_pause=timedelta(seconds=0.5),
         )
-        async with running_gateway(settings=settings) as (gateway, gateway_address):
+        async with running_gateway(settings=settings, **parts) as (gateway, gateway_address):
             merged["GATEWAY_TARGET"] = str(gateway_address)
             khqr = KhqrProcess(
                 settings=read_khqr_settings(variables=Variables(environ=merged), environ=merged)
