@@ -26,8 +26,14 @@ class OutboundMetrics:
     """Watches `Send`s and breakers; each pair of peer and endpoint once."""
 
     def __init__(
-        self, *, registry: CollectorRegistry, timer: Callable[[], float] = time.monotonic
+        self,
+        *,
+        registry: CollectorRegistry,
+        timer: Callable[[], float] = time.monotonic,
+        trace: Callable[[str, str, Send], Send] | None = None,
     ) -> None:
+        """Make the series; `trace` gives each exchange a span, where traces are wanted."""
+        self._trace = trace
         self._timer = timer
         self._attempts = Counter(
             "outbound_attempts",
@@ -51,6 +57,8 @@ class OutboundMetrics:
         counters = {one: self._attempts.labels(peer, endpoint, one) for one in _OUTCOMES}
         observe = self._duration.labels(peer, endpoint).observe
         timer = self._timer
+        if self._trace is not None:
+            send = self._trace(peer, endpoint, send)
 
         async def measured_send(request: HttpRequest) -> HttpResponse:
             started_s, outcome = timer(), _LEFT

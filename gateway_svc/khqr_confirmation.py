@@ -63,10 +63,12 @@ class KhqrConfirmation:
         committed: Callable[[], None],
         bounds: Bounds = QUESTIONS_AT_ONCE,
         recorded: Callable[[CaseDecision], None] = lambda _: None,
+        commit: Callable[..., GroupCommit[KhqrNotice, Booked]] = GroupCommit,
     ) -> None:
         """Wire the parts; `bounds` say how many questions to one bank are under way at once.
 
-        `recorded` hears of what each answer of a bank came to, once that is on disk.
+        `recorded` hears of what each answer of a bank came to, once that is on disk;
+        `commit` makes the writer.
         """
         self._database = database
         self._banks = banks
@@ -82,7 +84,7 @@ class KhqrConfirmation:
             bounds=bounds,
             recorded=recorded,
         )
-        self.bookings: GroupCommit[KhqrNotice, Booked] = GroupCommit(record=self._book)
+        self.bookings: GroupCommit[KhqrNotice, Booked] = commit(record=self._book)
 
     async def confirm(self, *, notice: KhqrNotice, ends_at_s: float) -> KhqrOutcome:
         """Return the answer to `notice`, by `ends_at_s` of the monotonic clock.

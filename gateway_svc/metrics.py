@@ -14,6 +14,7 @@ from chassis.call_metrics import CallMetrics
 from chassis.database import Database
 from chassis.errors import Reasons
 from chassis.group_commit import GroupCommit
+from chassis.http_client import Send
 from chassis.leadership import Leadership
 from chassis.metrics import MetricsServer, new_registry, ready_gauge, tell_build
 from chassis.outbound_metrics import OutboundMetrics
@@ -42,6 +43,7 @@ class GatewayMetrics:
         banks: Mapping[str, object],
         services: Iterable[ServiceDescriptor],
         reasons: Reasons,
+        trace: Callable[[str, str, Send], Send] | None = None,
     ) -> None:
         """Make every series; nothing is served before `start`."""
         self.registry = registry = new_registry()
@@ -50,7 +52,7 @@ class GatewayMetrics:
         )
         self.ready = ready_gauge(registry=registry)
         self.calls = CallMetrics(registry=registry, services=services, reasons=reasons)
-        self.outbound = OutboundMetrics(registry=registry)
+        self.outbound = OutboundMetrics(registry=registry, trace=trace)
         self.payments = PaymentMetrics(registry=registry, banks=banks)
         self.outbox = OutboxMetrics(
             registry=registry,

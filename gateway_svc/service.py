@@ -6,6 +6,7 @@ import time
 import uuid
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from typing import Any
 
 import structlog
 from google.protobuf import descriptor_pool
@@ -13,7 +14,7 @@ from google.protobuf import descriptor_pool
 from chassis.auth import Authenticator, KeyFile
 from chassis.backoff import growing_pause
 from chassis.crash_points import CrashPoints, no_crash
-from chassis.database import Database, DatabaseUnavailable
+from chassis.database import DatabaseUnavailable
 from chassis.errors import Reasons, ServiceError
 from chassis.group_commit import GroupCommit, QueueFull, WriterFailed
 from chassis.http_client import HttpClient
@@ -40,6 +41,7 @@ from gateway_svc.rows import Overtaken
 from gateway_svc.servicer import GatewayServicer
 from gateway_svc.settings import GatewaySettings
 from gateway_svc.tables import outbox, replays
+from gateway_svc.tracing import GatewayTracing
 from payments.errors.v1 import errors_pb2
 from payments.gateway.v1 import gateway_service_pb2, gateway_service_pb2_grpc
 
@@ -72,10 +74,14 @@ class GatewayProcess:
         reached = (
             CrashPoints(folder=settings.crash_points_dir) if settings.crash_points_dir else no_crash
         )
-        self.database = Database(url=settings.database_url, reached=reached)
+        self.tracing = GatewayTracing(endpoint=settings.otlp_endpoint)
+        self.database = self.tracing.database(url=settings.database_url, reached=reached)
         self._http = HttpClient(connections=50)
-        self._publisher = publisher or publisher_from_url(
-            url=settings.events_url, var_dir=settings.var_dir, options=settings.kafka
+        self._publisher = self.tracing.publisher(
+            publisher
+            or publisher_from_url(
+                url=settings.events_url, var_dir=settings.var_dir, options=settings.kafka
+            )
         )
         self.leadership = leadership_of(database=self.database, key=_RELAY_LOCK)
         reasons = Reasons(
@@ -91,6 +97,7 @@ class GatewayProcess:
             banks=settings.banks,
             services=[_SERVICE],
             reasons=reasons,
+            trace=self.tracing.sent,
         )
         self.relay = Relay(
             database=self.database,
@@ -129,12 +136,15 @@ class GatewayProcess:
             ),
             committed=self.relay.nudge,
             recorded=self.metrics.payments.case_recorded,
+            commit=self.tracing.group_commit,
         )
         self.completer = Completer(
             database=self.database, questions=self.khqr.questions, clock=clock, plan=settings.polls
         )
-        self._notices = GroupCommit(record=self.metrics.payments.counted(confirmation.record))
-        self._lookups = GroupCommit(
+        self._notices = self.tracing.group_commit(
+            record=self.metrics.payments.counted(confirmation.record)
+        )
+        self._lookups = self.tracing.group_commit(
             record=LookupRecorder(database=self.database, clock=clock).record
         )
         self._server = Server(
@@ -152,7 +162,7 @@ class GatewayProcess:
                 clock=clock,
                 budget_s=settings.budget_s,
                 translate=unavailable,
-                watch=self.metrics.calls.watch,
+                watch=self.tracing.watch(self.metrics.calls.watch),
             ),
             services=[_SERVICE],
             with_reflection=not settings.production,
@@ -186,12 +196,12 @@ class GatewayProcess:
             ),
             self._server.handlers,
         )
-        self._writers = (self._notices, self._lookups, self.khqr.bookings)
-        names = ("notices", "lookups", "khqr_bookings")
-        self.metrics.watch(
-            admission=self._server.interceptor.admission,
-            writers=dict(zip(names, self._writers, strict=True)),
-        )
+        self._writers: dict[str, GroupCommit[Any, Any]] = {
+            "notices": self._notices,
+            "lookups": self._lookups,
+            "khqr_bookings": self.khqr.bookings,
+        }
+        self.metrics.watch(admission=self._server.interceptor.admission, writers=self._writers)
         self._stopping = asyncio.Event()
         self._relayed = asyncio.Event()  # the last events are out: another may lead
         self._leading: asyncio.Task[None] | None = None
@@ -208,7 +218,7 @@ class GatewayProcess:
             await require_newest(database=self.database)
         else:
             await upgrade(database=self.database)
-        for writer in self._writers:
+        for writer in self._writers.values():
             writer.start()
         await self.metrics.start()
         address = await self._server.start()
@@ -259,7 +269,7 @@ class GatewayProcess:
     async def stop(self) -> None:
         """Say "not ready", finish what was accepted, publish what is committed, close."""
         await self._server.drain(grace_s=self._settings.drain_s)
-        for writer in self._writers:
+        for writer in self._writers.values():
             await writer.stop()
         self._stopping.set()
         await asyncio.gather(*self._loops, return_exceptions=True)
@@ -275,6 +285,7 @@ class GatewayProcess:
         await self._publisher.close()
         await self._http.close()
         await self.metrics.close()
+        await self.tracing.close()
         await self.database.close()
 
 

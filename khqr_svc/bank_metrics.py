@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from prometheus_client import CollectorRegistry, Counter
 
+from chassis.http_client import Send
 from chassis.outbound_metrics import OutboundMetrics
 
 CACHED, SIGNED_IN = "cached", "signed_in"
@@ -13,8 +14,13 @@ REFUSED, UNAVAILABLE = "refused", "unavailable"
 class BankMetrics:
     """The series of every bank; labels are codes of the configuration and words of ours."""
 
-    def __init__(self, *, registry: CollectorRegistry) -> None:
-        self.outbound = OutboundMetrics(registry=registry)
+    def __init__(
+        self,
+        *,
+        registry: CollectorRegistry,
+        trace: Callable[[str, str, Send], Send] | None = None,
+    ) -> None:
+        self.outbound = OutboundMetrics(registry=registry, trace=trace)
         self._tokens = Counter(
             "bank_tokens",
             "Tokens of banks, by how they were had: cached, signed_in; or not: refused,"

@@ -22,6 +22,7 @@ from chassis.rpc import CallInterceptor, utc_now
 from chassis.rpc_server import Server
 from chassis.settings import Address
 from chassis.single_flight import FlightStopped
+from chassis.tracing import both, no_headers, open_tracing
 from khqr_svc.bank_metrics import BankMetrics
 from khqr_svc.banks.amk import AmkKhqrBank
 from khqr_svc.banks.endpoint import Surroundings
@@ -58,8 +59,18 @@ class KhqrProcess:
         """
         self._settings = settings
         self._http = HttpClient(connections=50)
+        reasons = Reasons(
+            pool=descriptor_pool.Default(),
+            enum=errors_pb2.DESCRIPTOR.enum_types_by_name["ErrorReason"],
+        )
         self.metrics = registry = new_registry()
         tell_build(registry=registry, service="khqr", version=metadata.version("payment-gateway"))
+        self._tracing = open_tracing(
+            endpoint=settings.otlp_endpoint,
+            service="khqr",
+            version=metadata.version("payment-gateway"),
+        )
+        watch = CallMetrics(registry=registry, services=[_SERVICE], reasons=reasons).watch
         self._ready = ready_gauge(registry=registry)
         self._metrics_server = (
             MetricsServer(listen=settings.metrics_listen, registry=registry)
@@ -67,17 +78,17 @@ class KhqrProcess:
             else None
         )
         around = Surroundings(
-            send=self._http.send, clock=timer, metrics=BankMetrics(registry=registry)
+            send=self._http.send,
+            clock=timer,
+            metrics=BankMetrics(
+                registry=registry, trace=None if self._tracing is None else self._tracing.sent
+            ),
         )
         self._banks = KhqrServiceFactory(
             settings=settings.banks,
             dialects={
                 "AMK": lambda bank, qr: AmkKhqrBank(settings=bank, qr=qr, around=around),
             },
-        )
-        reasons = Reasons(
-            pool=descriptor_pool.Default(),
-            enum=errors_pb2.DESCRIPTOR.enum_types_by_name["ErrorReason"],
         )
         token = TokenFile(path=settings.gateway_token_file)
         authenticator = Authenticator(
@@ -92,7 +103,11 @@ class KhqrProcess:
             streams=settings.grpc_streams,
         )
         self._gateway = Gateway(
-            channel=self._channel, token=token.read, reasons=reasons, clock=timer
+            channel=self._channel,
+            token=token.read,
+            reasons=reasons,
+            clock=timer,
+            headers=no_headers if self._tracing is None else self._tracing.headers,
         )
         self._generation = Generation(gateway=self._gateway, clock=clock, timer=timer)
         self._server = Server(
@@ -106,7 +121,7 @@ class KhqrProcess:
                 clock=clock,
                 budget_s=settings.budget_s,
                 translate=unavailable,
-                watch=CallMetrics(registry=registry, services=[_SERVICE], reasons=reasons).watch,
+                watch=watch if self._tracing is None else both(self._tracing.watch, watch),
             ),
             services=[_SERVICE],
             with_reflection=not settings.production,
@@ -162,6 +177,8 @@ class KhqrProcess:
         await self._channel.close()
         if self._metrics_server is not None:
             await self._metrics_server.close()
+        if self._tracing is not None:
+            await self._tracing.close()
 
 
 def unavailable(problem: Exception) -> ServiceError | None:

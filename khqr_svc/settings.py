@@ -20,6 +20,7 @@ from chassis.tls import (
     read_server_tls,
     server_name_of,
 )
+from chassis.tracing import otlp_endpoint
 from khqr_svc.banks.configuration import BankSettings, QrEndpoints, read_banks, read_document
 
 _LAPTOP_BANKS = Path(__file__).parent / "banks" / "laptop.toml"
@@ -54,6 +55,7 @@ class KhqrSettings:
     log_level: str
     inquiries_per_minute: int  # of one subject
     metrics_listen: Address | None  # None: nobody asks
+    otlp_endpoint: str | None  # where traces go; None: nowhere
     budget_s: float = 5.0  # the whole of an inbound call (specification: "5 seconds max")
     drain_s: float = 8.0  # longer than any call, shorter than an orchestrator's patience
 
@@ -93,6 +95,7 @@ def read_settings(*, variables: Variables, environ: Mapping[str, str]) -> KhqrSe
         inquiries_per_minute=variables.integer(
             "INQUIRIES_PER_MINUTE", default=100, least=1, most=1_000_000
         ),
+        otlp_endpoint=otlp_endpoint(variables=variables),
         metrics_listen=metrics_listen(variables, service="KHQR"),
     )
     # A disclosed credential is refused wherever it stands, on a laptop too.

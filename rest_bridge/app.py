@@ -13,6 +13,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from chassis.admission import Admission, Overloaded
 from chassis.errors import ServiceError
 from chassis.telemetry import request_id_of_call
+from chassis.tracing import Tracing
 from rest_bridge import surface as words
 from rest_bridge.binding import Binder
 from rest_bridge.codec import Codec
@@ -61,7 +62,9 @@ class Bridge:
         house: House,
         budget_s: float,
         version: str,
+        tracing: Tracing | None = None,
     ) -> None:
+        self._tracing = tracing
         codec = Codec(rules=contract.rules)
         for method in contract.methods:
             codec.compile_all((method.request_type, method.response_type))
@@ -96,7 +99,11 @@ class Bridge:
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Return the answer to `request`, whatever happens on the way."""
-        started_s, status = self._house.timer(), None
+        started_s, status, traced = self._house.timer(), None, None
+        if self._tracing is not None:
+            traced = self._tracing.request(
+                method=request.method, traceparent=words.traceparent_of(request.headers)
+            )
         try:
             response = await self._answer(request, started_s + self._budget_s)
             status = response.status
@@ -107,7 +114,14 @@ class Bridge:
                 status=status,
                 elapsed_s=self._house.timer() - started_s,
             )
+            if traced is not None:
+                traced(request.get(ROUTE, "unmatched"), status)
         return response
+
+    def _traceparent(self, request: web.BaseRequest) -> str:
+        if self._tracing is None:
+            return words.traceparent_of(request.headers)
+        return dict(self._tracing.headers()).get("traceparent", "")
 
     async def _answer(self, request: web.BaseRequest, deadline_s: float) -> web.StreamResponse:
         given = request.headers.getall(words.REQUEST_ID, [])
@@ -171,7 +185,7 @@ class Bridge:
                 metadata=forwarded_metadata(
                     authorization=authorization,
                     request_id=request_id,
-                    traceparent=request.headers.get("traceparent", ""),
+                    traceparent=self._traceparent(request),
                 ),
                 timeout_s=deadline_s - self._house.timer(),
             )

@@ -19,6 +19,7 @@ from chassis.open_channel import open_channel
 from chassis.process import repeat
 from chassis.settings import Address, SettingError
 from chassis.tls import TlsFiles, https_context
+from chassis.tracing import Tracing, open_tracing
 from rest_bridge.app import Bridge
 from rest_bridge.connection import House
 from rest_bridge.connections import SPARE_DESCRIPTORS, Connections
@@ -52,6 +53,7 @@ class Running:
     server: BridgeServer
     sweeping: asyncio.Task[None]
     metrics: BridgeMetrics
+    tracing: Tracing | None
 
     async def drain(self) -> None:
         """Say "not ready", stop listening, let calls finish, close the channels."""
@@ -60,6 +62,8 @@ class Running:
         self.sweeping.cancel()
         await asyncio.wait((self.sweeping,))
         await self.upstream.close()
+        if self.tracing is not None:
+            await self.tracing.close()
 
 
 async def start(
@@ -75,6 +79,7 @@ async def start(
     peers: Peers = Peers(),  # noqa: B008 # frozen
     timer: Callable[[], float] = time.monotonic,
     bounds: Bounds | None = None,
+    tracing: Tracing | None = None,
 ) -> Running:
     """Listen on every address of `listen` and return what runs.
 
@@ -110,6 +115,7 @@ async def start(
         house=house,
         budget_s=budget_s,
         version=metadata.version("payment-gateway"),
+        tracing=tracing,
     )
     metrics = BridgeMetrics(
         routes=bridge.routes,
@@ -142,6 +148,7 @@ async def start(
             name="deadlines",
         ),
         metrics=metrics,
+        tracing=tracing,
     )
 
 
@@ -203,6 +210,11 @@ async def serve(
         client_tls=client_tls,
         limits=settings.limits,
         peers=settings.peers,
+        tracing=open_tracing(
+            endpoint=settings.otlp_endpoint,
+            service="bridge",
+            version=metadata.version("payment-gateway"),
+        ),
     )
     numbers = (
         MetricsServer(listen=settings.metrics_listen, registry=running.metrics.registry)

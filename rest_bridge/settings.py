@@ -14,6 +14,7 @@ from chassis.tls import (
     read_server_tls,
     server_name_of,
 )
+from chassis.tracing import otlp_endpoint
 from rest_bridge.peers import Peers, networks, refuse_everyone
 
 _LISTEN = "127.0.0.1:8080,127.0.0.1:8081"  # the specification's two ports; both serve everything
@@ -48,6 +49,7 @@ class Settings:
     limits: Limits
     peers: Peers
     metrics_listen: Address | None  # None: nobody asks
+    otlp_endpoint: str | None  # where traces go; None: nowhere
 
 
 def read_settings(*, variables: Variables) -> Settings:
@@ -70,6 +72,7 @@ def read_settings(*, variables: Variables) -> Settings:
         ),
         limits=_read_limits(variables),
         peers=peers,
+        otlp_endpoint=otlp_endpoint(variables=variables),
         metrics_listen=metrics_listen(variables, service="BRIDGE"),
     )
 

@@ -16,6 +16,7 @@ from amk_sandbox.service import RunningSandbox, running_sandbox
 from amk_sandbox.settings import read_settings as read_sandbox_settings
 from chassis.rpc import utc_now
 from chassis.settings import Address, Variables
+from chassis.tracing import open_tracing, otlp_endpoint
 from gateway_svc.completer import PollPlan
 from gateway_svc.settings import read_settings as read_gateway_settings
 from khqr_svc.service import KhqrProcess
@@ -124,6 +125,11 @@ async def running_khqr_system(
                 contract=load_contract(image=read_image(path=None)),
                 targets={"GATEWAY": str(gateway_address), "KHQR": str(khqr_address)},
                 listen=[Address(host="127.0.0.1", port=0)],
+                tracing=open_tracing(
+                    endpoint=otlp_endpoint(variables=Variables(environ=merged)),
+                    service="bridge",
+                    version="0",
+                ),
             )
             base_url = f"http://{bridge.addresses[0]}"
             (tmp_path / "bridge.url").write_text(base_url)
