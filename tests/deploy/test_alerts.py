@@ -13,13 +13,12 @@ import pytest
 import yaml
 
 from tests.support.metrics import ROOT, documented, queryable
+from tests.support.promql import matched_labels, names_in
 from tests.support.promtool import FIRING, hold, needs_promtool, promtool
 
 RULES = ROOT / "deploy/prometheus/alerts.yml"
 CASES = sorted((ROOT / "deploy/prometheus/tests").glob("*.yml"))
 PROMETHEUS_OWN = {"up"}
-_SELECTOR = re.compile(r"\b([a-z]+_[a-z_]+|up)\b(?=\s*[{\[)=>]|\s*$)", re.ASCII)
-_MATCHER = re.compile(r"\b([a-z_]+)\s*(?:=~|!~|!=|=)\s*\"", re.ASCII)
 
 
 def _alerts() -> dict[str, dict[str, Any]]:
@@ -80,7 +79,7 @@ def test_the_runbook_has_no_chapter_without_an_alert_and_each_says_three_things(
 
 @pytest.mark.parametrize("name", _alerts())
 def test_an_alert_has_a_case_that_fires_and_one_that_does_not(name: str) -> None:
-    used = set(_names(_alerts()[name]["expr"]))
+    used = names_in(_alerts()[name]["expr"])
     firing = [one for one in _cases() if name in _fired(one)]
     silent = [
         one
@@ -95,7 +94,7 @@ def test_an_alert_has_a_case_that_fires_and_one_that_does_not(name: str) -> None
 def test_an_expression_uses_what_a_service_serves(name: str) -> None:
     expression = _alerts()[name]["expr"]
     series = {one for found in documented().values() for one in found}
-    names = set(_names(expression))
+    names = names_in(expression)
     assert names
     assert names <= queryable(series) | PROMETHEUS_OWN
     labels = {
@@ -104,16 +103,7 @@ def test_an_expression_uses_what_a_service_serves(name: str) -> None:
         for label in one.labels
         if any(used.startswith(one.name) for used in names)
     }
-    assert set(_MATCHER.findall(expression)) <= labels
-
-
-def _names(expression: str) -> list[str]:
-    return [
-        name
-        for name in _SELECTOR.findall(re.sub(r'"[^"]*"', '""', expression))
-        if name not in {"max_over_time", "histogram_quantile"}
-        and not re.search(rf"\b{name}\s*(?:=~|!~|!=|=)\s*\"", expression)
-    ]
+    assert matched_labels(expression) <= labels
 
 
 def _metric(series: str) -> str:
