@@ -150,4 +150,4 @@ async def _rows(
 
 
 def _age_s(since: list[datetime], now: datetime) -> float:
-    return max(0.0, (now - min(since)).total_seconds()) if since else 0.0
+    return max(0, (now - min(since, default=now)).total_seconds())
