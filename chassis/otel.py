@@ -5,6 +5,8 @@ several calls at once belongs to the trace of the first and is linked to the oth
 """
 
 import asyncio
+import contextlib
+import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -23,6 +25,8 @@ from chassis.telemetry import request_id_of_call
 
 _W3C = TraceContextTextMapPropagator()
 _SERVER_ERROR = 500
+_EXPORT_S = 2  # for one list of spans, with its retries
+_CLOSE_S = 3.0
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _REMEMBERED = 4096  # calls whose events may still be on their way: some seconds of the peak
 
@@ -33,11 +37,12 @@ class OtelTracing:
     def __init__(self, *, endpoint: str, service: str, version: str) -> None:
         """Send spans to `endpoint`; sampling is what `OTEL_TRACES_SAMPLER` says, by default all."""
         self._provider = TracerProvider(
-            resource=Resource.create({"service.name": service, "service.version": version})
+            resource=Resource.create({"service.name": service, "service.version": version}),
+            shutdown_on_exit=False,  # which waits as long as it likes; `close` does not
         )
-        self._provider.add_span_processor(
-            BatchSpanProcessor(OTLPSpanExporter(endpoint=f"{endpoint}/v1/traces"))
-        )
+        exporter = OTLPSpanExporter(endpoint=f"{endpoint}/v1/traces", timeout=_EXPORT_S)
+        # Its queue is bounded: where nobody takes spans they are dropped, not kept.
+        self._provider.add_span_processor(BatchSpanProcessor(exporter))
         self.tracer = self._provider.get_tracer("chassis", version)
         self._calls: OrderedDict[str, SpanContext] = OrderedDict()
 
@@ -126,8 +131,18 @@ class OtelTracing:
         return self._calls.get(request_id)
 
     async def close(self) -> None:
-        """Send what is left, waited for aside: it may take seconds."""
-        await asyncio.to_thread(self._provider.shutdown)
+        """Send what is left, or give up: no orchestrator waits for a collector that is away."""
+        loop, done = asyncio.get_running_loop(), asyncio.Event()
+
+        def shut_down() -> None:
+            self._provider.shutdown()
+            with contextlib.suppress(RuntimeError):  # the loop has not waited
+                loop.call_soon_threadsafe(done.set)
+
+        # A daemon: a thread of the loop's pool would be waited for when the loop ends.
+        threading.Thread(target=shut_down, name="traces", daemon=True).start()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(done.wait(), _CLOSE_S)
 
     def _remember(self, request_id: str, span: Span) -> None:
         if not request_id:

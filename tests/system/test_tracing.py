@@ -5,6 +5,8 @@
 | a bill is asked for and paid          | one tree each, under the caller's own span               |
 | a code is drawn, paid and verified    | the same, with the bank's exchanges and the transactions |
 | all of it                             | no token, payer, policy number or body in any span       |
+| the bridge is a program of its own    | it sends what it has before it ends                      |
+| the receiver is away                  | the program ends all the same, within seconds            |
 | nobody said where traces go           | OpenTelemetry is not even imported                       |
 | a stranger's method                   | names no span                                            |
 """
@@ -13,8 +15,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import aiohttp
+
 from tests.support.khqr_system import ALL_SCOPES, KhqrSystem, running_khqr_system
 from tests.support.otlp import Receiver, Span, otlp_receiver
+from tests.support.programs import Program, running
 from tests.support.system import KEY
 
 CALLER = "00f067aa0ba902b7"
@@ -129,6 +134,29 @@ async def test_every_call_is_one_tree_from_http_to_the_bank_and_the_topics(tmp_p
     for secret in (*SECRETS, KEY.token(scopes=ALL_SCOPES)[:40]):
         assert secret.encode() not in sent
     assert b"EVIL" not in sent
+
+
+async def test_a_program_sends_what_it_has_before_it_ends(tmp_path: Path) -> None:
+    async with otlp_receiver() as receiver:
+        await _asked_once(tmp_path, receiver.url)
+        assert [(one.service, one.name) for one in receiver.spans] == [("bridge", "GET /livez")]
+
+
+async def test_a_receiver_that_is_away_keeps_no_program_from_ending(tmp_path: Path) -> None:
+    program = await _asked_once(tmp_path, "http://127.0.0.1:1")
+    assert program.process.returncode == 0  # else it had to be killed after 15 s
+    assert "token" not in program.said()
+
+
+async def _asked_once(folder: Path, endpoint: str) -> Program:
+    environ = {"BRIDGE_LISTEN": "127.0.0.1:0", "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint}
+    async with (
+        running(module="rest_bridge", environ=environ, folder=folder) as program,
+        aiohttp.ClientSession() as http,
+        http.get(f"http://{program.address}/livez") as answer,
+    ):
+        assert answer.status == 200
+    return program
 
 
 def test_where_nobody_listens_nothing_is_imported() -> None:
