@@ -36,6 +36,7 @@ from gateway_svc.khqr_codes import KhqrCodes
 from gateway_svc.khqr_confirmation import KhqrConfirmation
 from gateway_svc.metrics import GatewayMetrics
 from gateway_svc.migrations import require_newest, upgrade
+from gateway_svc.operations.wiring import Operations
 from gateway_svc.policies import IntegrationService
 from gateway_svc.rows import Overtaken
 from gateway_svc.servicer import GatewayServicer
@@ -43,10 +44,18 @@ from gateway_svc.settings import GatewaySettings
 from gateway_svc.tables import outbox, replays
 from gateway_svc.tracing import GatewayTracing
 from payments.errors.v1 import errors_pb2
-from payments.gateway.v1 import gateway_service_pb2, gateway_service_pb2_grpc
+from payments.gateway.v1 import (
+    gateway_service_pb2,
+    gateway_service_pb2_grpc,
+    operations_service_pb2,
+    operations_service_pb2_grpc,
+)
 
 _DOMAIN = "payments"
-_SERVICE = gateway_service_pb2.DESCRIPTOR.services_by_name["GatewayService"]
+_SERVICES = (
+    gateway_service_pb2.DESCRIPTOR.services_by_name["GatewayService"],
+    operations_service_pb2.DESCRIPTOR.services_by_name["OperationsService"],
+)
 _PROBE_INTERVAL_S = 2.0
 _MEASURE_INTERVAL_S = 5.0
 _RELAY_LOCK = 7_150_002  # any number of ours; migrations have the one before
@@ -84,6 +93,7 @@ class GatewayProcess:
             )
         )
         self.leadership = leadership_of(database=self.database, key=_RELAY_LOCK)
+        self.operations = Operations(settings=settings, clock=clock)
         reasons = Reasons(
             pool=descriptor_pool.Default(),
             enum=errors_pb2.DESCRIPTOR.enum_types_by_name["ErrorReason"],
@@ -95,7 +105,7 @@ class GatewayProcess:
             clock=clock,
             topic_prefix=settings.topic_prefix,
             banks=settings.banks,
-            services=[_SERVICE],
+            services=_SERVICES,
             reasons=reasons,
             trace=self.tracing.sent,
         )
@@ -107,7 +117,7 @@ class GatewayProcess:
             random=random.random,
             reached=reached,
             leadership=self.leadership,
-            heard=self.metrics.outbox.heard,
+            heard=self._heard,
             replays=replays,
         )
         events = EventWriter(prefix=settings.topic_prefix, new_id=new_id)
@@ -118,8 +128,9 @@ class GatewayProcess:
             config.code: self.metrics.payments.watched(
                 open_bank(
                     config=config,
-                    send=self._http.send,
+                    send=self.operations.watched(bank=config.code, send=self._http.send),
                     clock=clock,
+                    breakers=self.operations.breakers,
                     outbound=self.metrics.outbound,
                 )
             )
@@ -141,17 +152,18 @@ class GatewayProcess:
         self.completer = Completer(
             database=self.database, questions=self.khqr.questions, clock=clock, plan=settings.polls
         )
+        count = self.operations.counting
         self._notices = self.tracing.group_commit(
-            record=self.metrics.payments.counted(confirmation.record)
+            record=count("bill notices", self.metrics.payments.counted(confirmation.record))
         )
         self._lookups = self.tracing.group_commit(
-            record=LookupRecorder(database=self.database, clock=clock).record
+            record=count("look-ups", LookupRecorder(database=self.database, clock=clock).record)
         )
         self._server = Server(
             listen=settings.listen,
             interceptor=CallInterceptor(
                 pool=descriptor_pool.Default(),
-                services=[_SERVICE],
+                services=_SERVICES,
                 reasons=reasons,
                 domain=_DOMAIN,
                 authenticator=Authenticator(
@@ -164,7 +176,7 @@ class GatewayProcess:
                 translate=unavailable,
                 watch=self.tracing.watch(self.metrics.calls.watch),
             ),
-            services=[_SERVICE],
+            services=_SERVICES,
             with_reflection=not settings.production,
             tls=settings.tls,
         )
@@ -174,7 +186,9 @@ class GatewayProcess:
                 policies=IntegrationService(
                     base_url=settings.integration_url,
                     send=self.metrics.outbound.measured(
-                        peer="integration", endpoint="premium", send=self._http.send
+                        peer="integration",
+                        endpoint="premium",
+                        send=self.operations.watched(bank=None, send=self._http.send),
                     ),
                     timeout_s=settings.integration_timeout_s,
                 ),
@@ -202,6 +216,17 @@ class GatewayProcess:
             "khqr_bookings": self.khqr.bookings,
         }
         self.metrics.watch(admission=self._server.interceptor.admission, writers=self._writers)
+        operations_service_pb2_grpc.add_OperationsServiceServicer_to_server(
+            self.operations.servicer(
+                database=self.database,
+                events=events,
+                writers={"bill notices": self._notices, "look-ups": self._lookups},
+                admission=self._server.interceptor.admission,
+                leads=lambda: self.leadership.tenure is not None,
+                nudge=self.relay.nudge,
+            ),
+            self._server.handlers,
+        )
         self._stopping = asyncio.Event()
         self._relayed = asyncio.Event()  # the last events are out: another may lead
         self._leading: asyncio.Task[None] | None = None
@@ -259,12 +284,18 @@ class GatewayProcess:
             await self.database.ping()
         except DatabaseUnavailable as problem:
             _log.warning("database_unavailable", why=str(problem))
+            self.operations.parts.probed(why="it does not answer")
             self.metrics.ready.set(0)
             await self._server.set_serving(serving=False)
             return False
+        self.operations.parts.probed(why="")
         self.metrics.ready.set(1)
         await self._server.set_serving(serving=True)
         return True
+
+    def _heard(self, topic: str, outcome: str) -> None:
+        self.metrics.outbox.heard(topic, outcome)
+        self.operations.parts.published(topic, outcome)
 
     async def stop(self) -> None:
         """Say "not ready", finish what was accepted, publish what is committed, close."""
@@ -284,6 +315,7 @@ class GatewayProcess:
         await self.leadership.close()
         await self._publisher.close()
         await self._http.close()
+        await self.operations.close()
         await self.metrics.close()
         await self.tracing.close()
         await self.database.close()
@@ -298,5 +330,6 @@ def unavailable(problem: Exception) -> ServiceError | None:
             reason="SERVER_UNAVAILABLE",
             message="The service cannot record anything now",
             retry_after_s=2,
+            overloaded=isinstance(problem, QueueFull),
         )
     return None

@@ -14,7 +14,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from chassis.database import Database, DatabaseUnavailable
 from gateway_svc.khqr_tables import khqr_notices
-from gateway_svc.payment import Channel, Hold, NoticeState, PaymentState
+from gateway_svc.operations.exception import Kind
+from gateway_svc.operations.exception_reader import is_open
+from gateway_svc.payment import Channel, Hold, NoticeState
 from gateway_svc.tables import notices, payments
 from gateway_svc.verification import KhqrHold
 
@@ -119,7 +121,7 @@ def _waiting() -> Select[tuple[str, datetime]]:
 def _held_bills() -> Select[tuple[str, datetime]]:
     return (
         select(notices.c.hold.label("label"), notices.c.received_at.label("since"))
-        .where(notices.c.state == NoticeState.HELD)
+        .where(is_open(Kind.NOTICE))
         .order_by(notices.c.id)
         .limit(_MOST)
     )
@@ -128,7 +130,7 @@ def _held_bills() -> Select[tuple[str, datetime]]:
 def _held_codes() -> Select[tuple[str, datetime]]:
     return (
         select(khqr_notices.c.hold.label("label"), khqr_notices.c.received_at.label("since"))
-        .where(khqr_notices.c.state == NoticeState.HELD)
+        .where(is_open(Kind.KHQR))
         .order_by(khqr_notices.c.id)
         .limit(_MOST)
     )
@@ -137,7 +139,7 @@ def _held_codes() -> Select[tuple[str, datetime]]:
 def _unapplied() -> Select[tuple[str, datetime]]:
     return (
         select(literal(_UNAPPLIED).label("label"), payments.c.recorded_at.label("since"))
-        .where(payments.c.state == PaymentState.UNAPPLIED)
+        .where(is_open(Kind.PAYMENT))
         .order_by(payments.c.id)
         .limit(_MOST)
     )

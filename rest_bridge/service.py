@@ -1,10 +1,10 @@
 """The composition root: the one place where the bridge's parts are put together."""
 
 import asyncio
+import random
 import resource
 import signal
 import time
-import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
@@ -16,7 +16,7 @@ from aiohttp import web
 from chassis.admission import Admission, Bounds
 from chassis.metrics import MetricsServer
 from chassis.open_channel import open_channel
-from chassis.process import repeat
+from chassis.process import repeat, spare_the_collector
 from chassis.settings import Address, SettingError
 from chassis.tls import TlsFiles, https_context
 from chassis.tracing import Tracing, open_tracing
@@ -38,6 +38,11 @@ BUDGET_S = 5.0  # the specification's "Timeout handling (5 seconds max)"
 _GRACE_S = BUDGET_S + 1.0  # a call may run for its whole budget after the signal
 
 _log = structlog.get_logger()
+
+
+def new_request_id() -> str:
+    """Return an id that no other request has: random, but no secret, so no system call each."""
+    return f"{random.getrandbits(128):032x}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +79,7 @@ async def start(
     tls: TlsFiles | None = None,
     client_tls: ClientTls | None = None,
     budget_s: float = BUDGET_S,
-    make_id: Callable[[], str] = lambda: str(uuid.uuid4()),
+    make_id: Callable[[], str] = new_request_id,
     limits: Limits = Limits(),  # noqa: B008 # frozen
     peers: Peers = Peers(),  # noqa: B008 # frozen
     timer: Callable[[], float] = time.monotonic,
@@ -130,7 +135,10 @@ async def start(
     await runner.setup()
     try:
         for one in listen:
-            await Site(runner, one.host, one.port, ssl_context=context).start()
+            # As many may knock at once as may be in: a knock that the kernel drops is repeated
+            # after 1, 3 and 7 seconds only.
+            backlog = limits.connections
+            await Site(runner, one.host, one.port, ssl_context=context, backlog=backlog).start()
     except OSError:
         await runner.cleanup()
         raise
@@ -223,6 +231,7 @@ async def serve(
     )
     if numbers is not None:
         _log.info("metrics_listening", address=str(await numbers.start()))
+    spare_the_collector()
     _log.info("listening", addresses=[str(one) for one in running.addresses])
     if plain:
         _log.warning("plain_http", listen=plain, unless="something in front ends TLS")

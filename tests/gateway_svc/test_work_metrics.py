@@ -5,7 +5,7 @@
 | a notice the bank is silent about        | open, VERIFYING, as old as it is           |
 | a PENDING notice                         | nothing: nobody is asked about it          |
 | a held KHQR notice, a held bill notice   | an exception each, by why                  |
-| money of another amount                  | the held notice, and an unapplied payment  |
+| money of another amount                  | an unapplied payment, its notice no more   |
 | a decided notice                         | nothing                                    |
 | the database is away                     | the last numbers, with the time of them    |
 | every question, on PostgreSQL            | answered by its partial index              |
@@ -98,14 +98,13 @@ async def test_a_notice_that_waits_for_the_bank_is_told_with_its_age(ledger: Khq
 async def test_what_needs_a_person_is_told_by_why(ledger: KhqrLedger) -> None:
     bill = await ledger.bill()
     ledger.bank.answers = [paid(money=usd(14000))]
-    await ledger.tell(told())  # the bank vouches for another amount: held, its money unapplied
+    await ledger.tell(told())  # the bank vouches for another amount: held; its money counts
     await ledger.tell(told(status="REVERSED", money=None, paid_at=None))
     await ledger.notice_writer.submit(notice_for(bill, bill_id=999999))
     seen = Told(ledger.database)
     seen.clock.forward(seconds=60)
     await seen.metrics.run_once()
     assert seen.exceptions() == {
-        ("KHQR", "VERIFICATION_DIFFERS"): 1,
         ("KHQR", "UNAPPLIED_PAYMENT"): 1,
         ("KHQR", "TAKEN_BACK"): 1,
         ("BILL", "UNKNOWN_BILL"): 1,

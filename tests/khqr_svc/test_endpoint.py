@@ -52,8 +52,8 @@ class Wire:
             send=self.send, clock=lambda: self.now_s, sleep=self.sleep, random=lambda: 0.5
         )
         return Endpoint(
-            name="here",
             bank_code="AMK",
+            name="x",
             url="http://bank.example/x",
             around=around,
             may_repeat=may_repeat,
