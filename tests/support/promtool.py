@@ -11,7 +11,7 @@ import pytest
 
 PROMTOOL = shutil.which("promtool")
 needs_promtool = pytest.mark.skipif(
-    PROMTOOL is None, reason="promtool is missing (Debian: apt-get install prometheus)"
+    PROMTOOL is None, reason="promtool is missing (it is in the Debian package prometheus)"
 )
 FIRING = 'group by (alertname) (ALERTS{alertstate="firing"})'
 
