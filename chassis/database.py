@@ -140,6 +140,12 @@ class Database:
         pools = (engine.sync_engine.pool for engine in self._engines)
         return sum(pool.checkedout() for pool in pools if isinstance(pool, AsyncAdaptedQueuePool))
 
+    @property
+    def connections_limit(self) -> int:
+        """Return how many connections may be checked out at once."""
+        pools = (engine.sync_engine.pool for engine in self._engines)
+        return sum(pool.size() for pool in pools if isinstance(pool, AsyncAdaptedQueuePool))
+
     @asynccontextmanager
     async def transaction(
         self, *, name: str = "work", on: AsyncConnection | None = None

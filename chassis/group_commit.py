@@ -69,11 +69,16 @@ class GroupCommit(Generic[T, R]):
         self._arrived = asyncio.Event()
         self._accepting = True
         self._writer: asyncio.Task[None] | None = None
+        self._sized: Callable[[int], object] | None = None
 
     @property
     def waiting(self) -> int:
         """How many items wait to be written."""
         return len(self._queue)
+
+    def watch(self, sized: Callable[[int], object]) -> None:
+        """Tell `sized` how many items each batch holds."""
+        self._sized = sized
 
     async def submit(self, item: T) -> R:
         """Return what recording `item` gave; a caller that is cancelled cancels nothing else.
@@ -95,6 +100,8 @@ class GroupCommit(Generic[T, R]):
         batch = [self._queue.popleft() for _ in range(min(self._most, len(self._queue)))]
         if not batch:
             return 0
+        if self._sized is not None:
+            self._sized(len(batch))
         try:
             await self._write(batch)
         finally:  # answers nobody who has an answer

@@ -33,14 +33,16 @@ class CaseRecorder:
         owner: str,
         pause_after: Callable[[int], timedelta],
         committed: Callable[[], None],
+        recorded: Callable[[CaseDecision], None],
     ) -> None:
-        """Wire the parts; `owner` is who holds the questions that are answered."""
+        """Wire the parts; `owner` holds the questions; `recorded` hears of each decision."""
         self._database = database
         self._events = events
         self._clock = clock
         self._owner = owner
         self._pause_after = pause_after
         self._committed = committed
+        self._recorded = recorded
 
     async def record(self, answered: Sequence[Answered]) -> list[CaseDecision]:
         """Return what each answer comes to, after all of it is on disk.
@@ -62,6 +64,7 @@ class CaseRecorder:
             decisions |= {one.case.bill.bill_id: one for one in made}
         self._committed()
         for decision in decisions.values():
+            self._recorded(decision)
             _report(decision)
         return [decisions[one.bill_id] for one in answered]
 

@@ -27,6 +27,7 @@ from gateway_svc.khqr_store import (
 )
 from gateway_svc.payment import NoticeState
 from gateway_svc.verification import (
+    CaseDecision,
     KhqrAnswer,
     KhqrNotice,
     Status,
@@ -61,8 +62,14 @@ class KhqrConfirmation:
         pause_after: Callable[[int], timedelta],
         committed: Callable[[], None],
         bounds: Bounds = QUESTIONS_AT_ONCE,
+        recorded: Callable[[CaseDecision], None] = lambda _: None,
+        commit: Callable[..., GroupCommit[KhqrNotice, Booked]] = GroupCommit,
     ) -> None:
-        """Wire the parts; `bounds` say how many questions to one bank are under way at once."""
+        """Wire the parts; `bounds` say how many questions to one bank are under way at once.
+
+        `recorded` hears of what each answer of a bank came to, once that is on disk;
+        `commit` makes the writer.
+        """
         self._database = database
         self._banks = banks
         self._clock = clock
@@ -75,8 +82,9 @@ class KhqrConfirmation:
             pause_after=pause_after,
             committed=committed,
             bounds=bounds,
+            recorded=recorded,
         )
-        self.bookings: GroupCommit[KhqrNotice, Booked] = GroupCommit(record=self._book)
+        self.bookings: GroupCommit[KhqrNotice, Booked] = commit(record=self._book)
 
     async def confirm(self, *, notice: KhqrNotice, ends_at_s: float) -> KhqrOutcome:
         """Return the answer to `notice`, by `ends_at_s` of the monotonic clock.

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from types import MappingProxyType
+from typing import Any
 
 import structlog
 
@@ -60,6 +61,7 @@ class KhqrQuestions:
         pause_after: Callable[[int], timedelta],
         committed: Callable[[], None],
         bounds: Bounds,
+        recorded: Callable[[CaseDecision], None],
     ) -> None:
         self._database = database
         self._banks = banks
@@ -74,11 +76,16 @@ class KhqrQuestions:
             owner=owner,
             pause_after=pause_after,
             committed=committed,
+            recorded=recorded,
         )
         self._takes: GroupCommit[int, bool] = GroupCommit(record=self.take)
         self._records: GroupCommit[Answered, CaseDecision] = GroupCommit(
             record=self.recorder.record
         )
+        self.writers: Mapping[str, GroupCommit[Any, Any]] = {
+            "khqr_questions": self._takes,
+            "khqr_answers": self._records,
+        }
 
     @property
     def bank_codes(self) -> list[str]:
@@ -87,14 +94,14 @@ class KhqrQuestions:
 
     def start(self) -> None:
         """Start what records."""
-        self._takes.start()
-        self._records.start()
+        for writer in self.writers.values():
+            writer.start()
 
     async def close(self) -> None:
         """Stop asking; what banks have said is recorded."""
         await self._asking.close()
-        await self._takes.stop()
-        await self._records.stop()
+        for writer in self.writers.values():
+            await writer.stop()
 
     async def _ask(self, bill_id: int, bank_code: str, ends_at_s: float) -> KhqrAnswers:
         verifier = self._banks[bank_code].verifier

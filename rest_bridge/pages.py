@@ -62,6 +62,13 @@ PAGE_PATHS = (
     *(f"/docs/{name}" for name in _PACKAGED),
 )
 
+_DOCS = "/docs"
+
+
+def page_name(path: str) -> str:
+    """Return what a page's path is called where it is counted: the files of `/docs` are one."""
+    return _DOCS if path.startswith(_DOCS) else path
+
 
 class Pages:
     """Answers for the paths that no contract names."""
