@@ -223,12 +223,7 @@ class GatewayProcess:
             self.operations.servicer(
                 database=self.database,
                 events=events,
-                writers={
-                    "bill notices": self._notices,
-                    "look-ups": self._lookups,
-                    "KHQR notices": self.khqr.bookings,
-                    "KHQR answers": self.khqr.questions.writers["khqr_answers"],
-                },
+                writers={"bill notices": self._notices, "look-ups": self._lookups},
                 admission=self._server.interceptor.admission,
                 leads=lambda: self.leadership.tenure is not None,
                 nudge=self.relay.nudge,
