@@ -9,20 +9,22 @@ from typing import Annotated
 import typer
 
 from chassis.settings import SettingError, own_variables
+from payctl.certify import certify_command
+from payctl.doctor import doctor_command
 from payctl.encrypt import encrypt_command
 from payctl.keys import KeysUnusable, ensure_keys, rotate_keys
 from payctl.parts import PARTS
 from payctl.replay import release_command, replay_command
 from payctl.sign import sign_command
+from payctl.tail import tail_command
 from payctl.tokens import DEFAULT_BANK, DEVELOPER_SCOPES, mint_with, read_token_settings
 from payctl.topics import topics_command
 from payctl.up import Surroundings, bring_up
+from payctl.why import why_command
 
 _MOST_DAYS = 366
 
-app = typer.Typer(
-    add_completion=False, no_args_is_help=True, help="Run and ask the payment gateway."
-)
+app = typer.Typer(no_args_is_help=True, help="Run and ask the payment gateway.")
 
 
 @app.command()
@@ -78,6 +80,10 @@ app.command(name="replay")(replay_command)
 app.command(name="release")(release_command)
 app.command(name="topics")(topics_command)
 app.command(name="encrypt")(encrypt_command)
+app.command(name="why")(why_command)
+app.command(name="tail")(tail_command)
+app.command(name="doctor")(doctor_command)
+app.command(name="certify")(certify_command)
 
 
 def _now() -> datetime:
