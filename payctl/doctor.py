@@ -41,6 +41,7 @@ from payctl.network_checks import (
     place_of_url,
     webhook_check,
 )
+from payctl.quiet import quiet_logs
 from payctl.store_checks import database_checks, service_checks, topic_check
 
 _COLOURS = {
@@ -67,7 +68,8 @@ def doctor_command(
     checks = list(
         all_checks(variables=variables, known_bill=known_bill, public_url=public_url, url=url)
     )
-    checked = asyncio.run(_run(checks, shown=not as_json and sys.stderr.isatty()))
+    with quiet_logs():
+        checked = asyncio.run(_run(checks, shown=not as_json and sys.stderr.isatty()))
     if as_json:
         typer.echo(json.dumps([_stated(one) for one in checked]))
     else:
