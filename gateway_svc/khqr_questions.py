@@ -208,6 +208,13 @@ def _report(decision: CaseDecision) -> None:
                 hold=change.hold,
                 notice_request_id=change.notice.request_id,
             )
+    finding = decision.finding
+    contradicts = isinstance(finding, Verification) and (
+        finding.foreign or (finding.paid and decision.payment is None and decision.known is None)
+    )
+    if contradicts and not decision.changes:
+        # A poll, with no notice to hold: the answer is kept, and somebody must hear of it.
+        _log.warning("verification_contradicts", bank=bill.bank_code, bill_id=bill.bill_id)
     if decision.payment is not None and decision.payment.applied_to is None:
         _log.warning(
             "payment_unapplied",

@@ -1,6 +1,7 @@
 """What reading costs: so many statements however much there is, and each over an index."""
 
 import asyncio
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from tests.support.ledger import START, notice_for
 from tests.support.postgres import PostgresServer, fresh_postgres_url
 
 _SINCE = pb.Filter(since=at(START))
+_LONG_AGO = pb.Filter(until=at(START - timedelta(days=1000)))
 # What is asked, and the most statements it may take; opening a transaction is not counted.
 ASKED: dict[str, tuple[str, Any, int]] = {
     "today": ("GetToday", pb.GetTodayRequest(), 11),
@@ -25,6 +27,11 @@ ASKED: dict[str, tuple[str, Any, int]] = {
     "an id": ("FindCases", pb.FindCasesRequest(text="held-request"), 17),
     "payments": ("ListPayments", pb.ListPaymentsRequest(), 1),
     "payments since": ("ListPayments", pb.ListPaymentsRequest(filter=_SINCE), 1),
+    "payments long ago": ("ListPayments", pb.ListPaymentsRequest(filter=_LONG_AGO), 1),
+    "bills since": ("ListBills", pb.ListBillsRequest(filter=_SINCE), 2),
+    "codes since": ("ListCodes", pb.ListCodesRequest(filter=_SINCE), 1),
+    "notices since": ("ListNotices", pb.ListNoticesRequest(filter=_SINCE), 2),
+    "events since": ("ListEvents", pb.ListEventsRequest(filter=_SINCE), 1),
     "payments of a policy": (
         "ListPayments",
         pb.ListPaymentsRequest(filter=pb.Filter(policy_number=FIRST)),
