@@ -1,6 +1,7 @@
 """The commands of payctl."""
 
 import asyncio
+import json
 import os
 import sys
 from datetime import UTC, datetime, timedelta
@@ -9,6 +10,7 @@ from typing import Annotated
 import typer
 
 from chassis.settings import SettingError, own_variables
+from payctl.api import AsJson
 from payctl.certify import certify_command
 from payctl.doctor import doctor_command
 from payctl.encrypt import encrypt_command
@@ -37,29 +39,43 @@ def token(
     bank: Annotated[str, typer.Option(help="The bank it acts for; '' for any.")] = DEFAULT_BANK,
     days: Annotated[int, typer.Option(min=1, max=_MOST_DAYS, help="How long it is good.")] = 30,
     new_key: Annotated[bool, typer.Option("--new-key", help="Rotate the key first.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Print a token signed with this machine's own key, and nothing else."""
     settings = read_token_settings(variables=own_variables())
     key = (rotate_keys if new_key else ensure_keys)(folder=settings.folder)
     scopes = tuple(part for text in scope or DEVELOPER_SCOPES for part in text.split())
-    typer.echo(
-        mint_with(
-            settings=settings,
-            key=key,
-            subject=subject,
-            scopes=scopes,
-            bank=bank or None,
-            now=_now(),
-            lifetime=timedelta(days=days),
-        )
+    now, lifetime = _now(), timedelta(days=days)
+    minted = mint_with(
+        settings=settings,
+        key=key,
+        subject=subject,
+        scopes=scopes,
+        bank=bank or None,
+        now=now,
+        lifetime=lifetime,
     )
+    if not as_json:
+        typer.echo(minted)
+        return
+    stated = {
+        "token": minted,
+        "subject": subject,
+        "scopes": scopes,
+        "bank": bank or None,
+        "expiresAt": (now + lifetime).isoformat(timespec="seconds"),
+    }
+    typer.echo(json.dumps(stated))
 
 
 @app.command()
-def rotate() -> None:
+def rotate(*, as_json: AsJson = False) -> None:
     """Make a new signing key; tokens of the one before it stay good."""
     settings = read_token_settings(variables=own_variables())
     key = rotate_keys(folder=settings.folder)
+    if as_json:
+        typer.echo(json.dumps({"keyId": key.key_id, "folder": str(settings.folder)}))
+        return
     typer.echo(f"New key {key.key_id} in {settings.folder}; the services read it within seconds.")
 
 
