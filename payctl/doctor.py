@@ -42,7 +42,7 @@ from payctl.network_checks import (
     webhook_check,
 )
 from payctl.quiet import quiet_logs
-from payctl.store_checks import database_checks, service_checks, topic_check
+from payctl.store_checks import database_checks, service_checks, topic_checks
 
 _COLOURS = {
     Verdict.GREEN: typer.colors.GREEN,
@@ -95,7 +95,7 @@ def all_checks(
         yield from verify_checks(settings=gateway, known_bill=known_bill, clock=_now)
         yield look_up_check(settings=gateway)
         yield from database_checks(settings=gateway, clock=_now)
-        yield topic_check(settings=gateway)
+        yield from topic_checks(settings=gateway)
     if isinstance(khqr, KhqrSettings):
         yield from connection_checks(_khqr_places(khqr))
         yield from sign_in_checks(settings=khqr)

@@ -8,6 +8,7 @@ from sqlalchemy import text
 
 from chassis.database import Database, DatabaseUnavailable
 from chassis.kafka import KafkaUnavailable, servers_of_url, topic_names
+from chassis.kafka_rights import Right, rights_on
 from gateway_svc.events import topics_of
 from gateway_svc.migrations import SchemaBehind, require_newest
 from gateway_svc.settings import GatewaySettings
@@ -16,6 +17,7 @@ from payctl.network_checks import skew_finding
 from payctl.parts import grpc_probe, http_probe
 
 _LEAST_POSTGRESQL = 14
+_NEEDED = frozenset({Right.WRITE, Right.DESCRIBE})
 _MIGRATE = "Run python -m gateway_svc.migrations."
 
 
@@ -29,9 +31,10 @@ def database_checks(*, settings: GatewaySettings, clock: Callable[[], datetime])
     )
 
 
-def topic_check(*, settings: GatewaySettings) -> Check:
-    """Return a check that every topic is there."""
-    return Check(name="topics", ask=lambda: _topics(settings))
+def topic_checks(*, settings: GatewaySettings) -> Iterator[Check]:
+    """Yield checks that every topic is there, and that we may write to it."""
+    yield Check(name="topics", ask=lambda: _topics(settings))
+    yield Check(name="rights on topics", ask=lambda: _rights(settings))
 
 
 def service_checks(
@@ -101,6 +104,29 @@ async def _topics(settings: GatewaySettings) -> Finding:
             remedy="Run payctl topics; grant Describe and Write on them.",
         )
     return green(f"{len(topics_of(prefix=settings.topic_prefix))} topics are there")
+
+
+async def _rights(settings: GatewaySettings) -> Finding:
+    if settings.events_url.startswith("log"):
+        return not_asked("events go to a file", remedy="EVENTS_URL=kafka://... for a cluster.")
+    try:
+        found = await rights_on(
+            bootstrap_servers=servers_of_url(settings.events_url),
+            options=settings.kafka,
+            topics=topics_of(prefix=settings.topic_prefix),
+        )
+    except KafkaUnavailable as problem:
+        return red(str(problem), remedy="Check EVENTS_URL and KAFKA_*.")
+    lacking = {
+        name: may for name, may in found.items() if isinstance(may, str) or not may >= _NEEDED
+    }
+    if lacking:
+        told = ", ".join(
+            f"{name} ({may if isinstance(may, str) else 'no Write'})"
+            for name, may in sorted(lacking.items())
+        )
+        return red(told, remedy="Grant Describe and Write on them to our principal.")
+    return green("we may write to all of them")
 
 
 async def _serves(target: str, *, plaintext: bool) -> Finding:

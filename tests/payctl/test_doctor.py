@@ -12,7 +12,7 @@
 | a bill that was not paid by KHQR           | AMK vouches for a known payment          |
 | no schema                                  | database schema                          |
 | a database that is not there               | database, ... schema, clock              |
-| a topic that is missing                    | topics                                   |
+| a topic that is missing, or not to write   | topics, rights on topics                 |
 | a stranger behind the webhook's address    | webhook from outside                     |
 | a disclosed credential                     | gateway settings                         |
 """
@@ -33,7 +33,10 @@ import trustme
 from aiohttp import web
 from typer.testing import CliRunner, Result
 
+from chassis.kafka import KafkaOptions, TopicPlan, create_topics
+from chassis.kafka_rights import Right
 from chassis.settings import Variables
+from gateway_svc.events import topics_of
 from gateway_svc.settings import GatewaySettings
 from gateway_svc.settings import read_settings as read_gateway_settings
 from khqr_svc.settings import read_settings as read_khqr_settings
@@ -48,7 +51,7 @@ from payctl.network_checks import (
     skew_finding,
     webhook_check,
 )
-from payctl.store_checks import database_checks, topic_check
+from payctl.store_checks import database_checks, topic_checks
 from tests.support.kafka import KafkaOfSession
 from tests.support.khqr_system import KhqrSystem, running_khqr_system
 
@@ -134,11 +137,10 @@ async def test_a_running_system_is_green_and_what_was_not_asked_is_not(
     assert red == {}
     assert result.exit_code == 0
     unasked = {name for name, one in rows.items() if one["verdict"] == Verdict.NOT_ASKED}
-    assert unasked == {"topics"}  # events go to a file here
+    assert unasked == {"topics", "rights on topics"}  # events go to a file here
     assert rows["AMK vouches for a known payment"]["seen"] == "bill 150001: 150.00 USD"
     table = await payctl("doctor")
-    assert "1 not asked" not in table.stdout  # no bill is named: two are not asked
-    assert "2 not asked" in table.stdout
+    assert "3 not asked" in table.stdout  # no bill is named, too
     assert "--known-bill" in table.stdout
 
 
@@ -245,12 +247,44 @@ async def test_a_missing_topic_is_red(system: KhqrSystem, kafka: KafkaOfSession)
     settings = gateway_settings(
         system, events_url=f"kafka://{kafka.bootstrap}", topic_prefix="nobodys"
     )
-    checked = await finding_of(topic_check(settings=settings))
+    [there, _] = topic_checks(settings=settings)
+    checked = await run_check(there)
     assert checked.finding.verdict is Verdict.RED
     assert "nobodys.gateway.payment.success" in checked.finding.seen
-    settings = replace(settings, events_url="kafka://127.0.0.1:1")
-    checked = await finding_of(topic_check(settings=settings))
+
+
+async def test_brokers_that_are_away_are_red(system: KhqrSystem) -> None:
+    checks = topic_checks(settings=gateway_settings(system, events_url="kafka://127.0.0.1:1"))
+    assert await verdicts(checks) == {"topics": "FAILED", "rights on topics": "FAILED"}
+
+
+async def test_topics_that_are_there_and_ours_to_write_are_green(
+    system: KhqrSystem, real_kafka: KafkaOfSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = gateway_settings(
+        system, events_url=f"kafka://{real_kafka.bootstrap}", topic_prefix="doctor"
+    )
+    missing = await verdicts(topic_checks(settings=settings))
+    assert missing == {"topics": "FAILED", "rights on topics": "FAILED"}
+    await create_topics(
+        bootstrap_servers=[real_kafka.bootstrap],
+        options=KafkaOptions(),
+        plans=[
+            TopicPlan(name=name, partitions=1, replication_factor=1)
+            for name in topics_of(prefix="doctor")
+        ],
+    )
+    there = await verdicts(topic_checks(settings=settings))
+    assert there == {"topics": "ok", "rights on topics": "ok"}
+
+    async def reads_only(**_named: Any) -> Any:
+        return {"doctor.gateway.payment.success": frozenset({Right.READ, Right.DESCRIBE})}
+
+    monkeypatch.setattr("payctl.store_checks.rights_on", reads_only)
+    [_, rights] = topic_checks(settings=settings)
+    checked = await run_check(rights)
     assert checked.finding.verdict is Verdict.RED
+    assert checked.finding.seen == "doctor.gateway.payment.success (no Write)"
 
 
 async def test_a_place_where_nobody_listens_is_red_and_one_that_listens_is_green() -> None:

@@ -189,7 +189,7 @@ async def test_whoever_proposed_never_approves_but_may_take_it_back(stage: Stage
     taken_back = await stage.decide(proposal.proposal_id, "REJECT", by="dara")
     assert (_state(taken_back), taken_back.proposals[0].decided_by) == ("OPEN", "dara")
     refused = await _refusal(stage.decide(proposal.proposal_id, by="sophea"))
-    assert refused == ("RESOLUTION_REFUSED", "The proposal was rejected by dara before")
+    assert refused == ("RESOLUTION_REFUSED", "The proposal was rejected before")
 
 
 async def test_one_proposal_at_a_time(stage: Stage) -> None:
