@@ -16,7 +16,7 @@ from gateway_svc.khqr_law import decide_case
 from gateway_svc.khqr_store import leave_questions
 from gateway_svc.rows import Overtaken
 from gateway_svc.tables import outbox
-from gateway_svc.verification import CaseDecision
+from gateway_svc.verification import CaseDecision, Verification
 
 _log = structlog.get_logger()
 
@@ -146,6 +146,13 @@ def _report(decision: CaseDecision) -> None:
                 hold=change.hold,
                 notice_request_id=change.notice.request_id,
             )
+    finding = decision.finding
+    contradicts = isinstance(finding, Verification) and (
+        finding.foreign or (finding.paid and decision.payment is None and decision.known is None)
+    )
+    if contradicts and not decision.changes:
+        # A poll, with no notice to hold: the answer is kept, and somebody must hear of it.
+        _log.warning("verification_contradicts", bank=bill.bank_code, bill_id=bill.bill_id)
     if decision.payment is not None and decision.payment.applied_to is None:
         _log.warning(
             "payment_unapplied",

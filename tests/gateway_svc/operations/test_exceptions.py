@@ -13,13 +13,17 @@ from datetime import date, timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import text
+from structlog.testing import capture_logs
 
+from chassis.database import Database
 from chassis.errors import BadRequest, ServiceError
 from gateway_svc.code_store import Code
+from gateway_svc.migrations import upgrade
 from gateway_svc.payment import Bill, Confirmed, Refusal
 from payments.gateway.v1 import operations_service_pb2 as pb
 from tests.gateway_svc.operations.stage import Stage
-from tests.support.khqr_ledger import paid, told, usd
+from tests.support.khqr_ledger import ScriptedBank, paid, told, usd
 from tests.support.ledger import notice_for
 
 NEXT_YEAR = date(2026, 11, 15)
@@ -185,7 +189,7 @@ async def test_whoever_proposed_never_approves_but_may_take_it_back(stage: Stage
     taken_back = await stage.decide(proposal.proposal_id, "REJECT", by="dara")
     assert (_state(taken_back), taken_back.proposals[0].decided_by) == ("OPEN", "dara")
     refused = await _refusal(stage.decide(proposal.proposal_id, by="sophea"))
-    assert refused == ("RESOLUTION_REFUSED", "The proposal was rejected by dara before")
+    assert refused == ("RESOLUTION_REFUSED", "The proposal was rejected before")
 
 
 async def test_one_proposal_at_a_time(stage: Stage) -> None:
@@ -355,3 +359,38 @@ async def test_money_that_was_ended_hides_no_later_claim(stage: Stage) -> None:
     stage.now += timedelta(minutes=1)
     await stage.tell(told(bill.bill_id, paid_at=stage.now))
     assert [one.exception_id for one in await stage.exceptions()] == ["khqr-2"]
+
+
+async def test_an_approval_waits_for_who_holds_the_premium_and_reads_again(
+    postgres_url: str,
+) -> None:
+    """By the lock, not by a collision: nothing is undone and tried again."""
+    database = Database(url=postgres_url)
+    await upgrade(database=database)
+    stage = Stage(database=database, bank=ScriptedBank(paid()))
+    stage.start()
+    bill = await _refused_notice(stage)
+    proposal = await stage.propose("notice-1", "APPLY", bill_id=bill.bill_id)
+    with capture_logs() as logs:
+        async with database.transaction() as connection:
+            await connection.execute(text("SELECT id FROM obligations FOR UPDATE"))
+            deciding = asyncio.create_task(stage.decide(proposal.proposal_id))
+            while not await _waits_for_a_lock(database):
+                assert not deciding.done()
+            await connection.execute(text("UPDATE bills SET state = 'CLOSED'"))
+        refused = await _refusal(deciding)
+    assert refused[1] == "The money cannot pay that bill: the bill is CLOSED"
+    assert "work_repeated" not in [one["event"] for one in logs]
+    await stage.stop()
+    await database.close()
+
+
+async def _waits_for_a_lock(database: Database) -> bool:
+    async with database.reading() as connection:
+        waiting = await connection.scalar(
+            text(
+                "SELECT count(*) FROM pg_stat_activity"
+                " WHERE wait_event_type = 'Lock' AND datname = current_database()"
+            )
+        )
+    return bool(waiting)
