@@ -31,7 +31,7 @@ from gateway_svc.rows import (
     bill_from,
     count_events,
     known_notice_from,
-    lock_obligations,
+    lock_obligations_of,
     money_from,
     numbers_of,
 )
@@ -48,8 +48,7 @@ async def load_book(*, connection: AsyncConnection, notices: Sequence[Notice]) -
     """Return all that deciding `notices` needs, their obligations locked."""
     claimed = sorted({notice.bill_id for notice in notices})
     dialect = connection.dialect.name
-    concerned = (await connection.execute(_concerned(dialect), {"claimed": claimed})).scalars()
-    locked = await lock_obligations(connection=connection, ids=concerned)
+    locked = await lock_obligations_of(connection=connection, bill_ids=claimed)
     rows = (
         await connection.execute(_bills_of(dialect), {"claimed": claimed, "locked": sorted(locked)})
     ).all()
@@ -70,13 +69,6 @@ async def _load_known(*, connection: AsyncConnection, book: Book, sought: Sequen
     book.taken = {(row.bank_code, row.transaction_id) for row in taken}
     for row in rows:
         book.known.setdefault((row.bank_code, row.natural_key), []).append(known_notice_from(row))
-
-
-@lru_cache
-def _concerned(dialect: str) -> Any:
-    return select(bills.c.obligation_id).where(
-        among(column=bills.c.id, name="claimed", dialect=dialect)
-    )
 
 
 @lru_cache
