@@ -45,7 +45,7 @@ async def _backend(engine: AsyncEngine) -> int:
         return int((await connection.execute(text("SELECT pg_backend_pid()"))).scalar_one())
 
 
-async def _ended(engine: AsyncEngine, postgres_url: str, pid: int) -> None:
+async def _ended(postgres_url: str, pid: int) -> None:
     other = create_async_engine(postgres_url)
     async with other.connect() as connection:
         await connection.execute(text(f"SELECT pg_terminate_backend({pid}, 5000)"))
@@ -56,7 +56,7 @@ async def test_one_that_the_server_ended_while_it_rested_is_replaced(
     engine: AsyncEngine, hand: Hand, postgres_url: str
 ) -> None:
     first = await _backend(engine)
-    await _ended(engine, postgres_url, first)
+    await _ended(postgres_url, first)
     hand.now_s += 1
     assert await _backend(engine) != first
 
