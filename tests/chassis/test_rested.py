@@ -8,6 +8,7 @@
 """
 
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 from sqlalchemy import event, text
@@ -72,7 +73,7 @@ async def test_only_one_that_rested_is_asked(
     asked = []
     ping = engine.dialect.do_ping
 
-    def count(connection: object) -> bool:
+    def count(connection: Any) -> bool:
         asked.append(connection)
         return bool(ping(connection))
 
