@@ -5,11 +5,13 @@ from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
 from chassis.errors import ServiceError
+from chassis.pages.folder import KIT, KIT_PATH, StaticFile, is_known, read_folder
 from chassis.single_flight import SingleFlight
 from rest_bridge.surface import Reply, Surface
 from rest_bridge.upstream import Upstream, is_serving
 
 _READY_WITHIN_S = 1.0
+_CONSOLE = Path(__file__).parent / "console"
 _INITIALIZER = b"""\
 window.addEventListener("load", () => {
   window.ui = SwaggerUIBundle({
@@ -51,6 +53,7 @@ _PACKAGED = {
     "favicon-32x32.png": "image/png",
 }
 
+
 Page = Callable[[], Awaitable[Reply]]
 PAGE_PATHS = (
     "/",
@@ -63,13 +66,31 @@ PAGE_PATHS = (
 )
 
 
+def console_files() -> Mapping[str, StaticFile]:
+    """Return the console and the kit that it is made of, by path."""
+    files = {
+        **read_folder(folder=_CONSOLE, at="/console/"),
+        **read_folder(folder=KIT, at=KIT_PATH),
+    }
+    # Without a slash at its end, as /docs.
+    return {**files, "/console": files.pop("/console/index.html")}
+
+
 class Pages:
     """Answers for the paths that no contract names."""
 
-    def __init__(self, *, surface: Surface, upstream: Upstream, openapi: bytes) -> None:
+    def __init__(
+        self,
+        *,
+        surface: Surface,
+        upstream: Upstream,
+        openapi: bytes,
+        console: Mapping[str, StaticFile],
+    ) -> None:
         self._surface = surface
         self._upstream = upstream
         self._openapi = openapi
+        self._console = console
         self._folder = swagger_folder()
         self._files: dict[str, bytes] = {}
         self._asking: SingleFlight[str, Mapping[str, str]] = SingleFlight()
@@ -88,6 +109,8 @@ class Pages:
         name = path.removeprefix("/docs/")
         if name in _PACKAGED and path != name:
             return lambda: self._packaged(name)
+        if path in self._console:
+            return lambda: self._static(self._console[path])
         return self._pages.get(path)
 
     async def _index(self) -> Reply:
@@ -127,6 +150,11 @@ class Pages:
     async def _initializer(self) -> Reply:
         return Reply(status=200, body=_INITIALIZER, content_type="text/javascript")
 
+    async def _static(self, file: StaticFile) -> Reply:
+        return Reply(
+            status=200, body=file.body, content_type=file.content_type, headers=file.headers
+        )
+
     async def _packaged(self, name: str) -> Reply:
         # Read once and kept: a thousand that ask for 1.5 MB at once share it.
         if name not in self._files:
@@ -137,6 +165,13 @@ class Pages:
             content_type=_PACKAGED[name],
             headers=_FILE_HEADERS,
         )
+
+
+def unless_known(*, reply: Reply, if_none_match: str) -> Reply:
+    """Return `reply`, or 304 without a body where the caller has what it says already."""
+    if not is_known(tag=reply.headers.get("ETag", ""), if_none_match=if_none_match):
+        return reply
+    return Reply(status=304, body=b"", content_type=reply.content_type, headers=reply.headers)
 
 
 def swagger_folder() -> Path:
