@@ -192,6 +192,8 @@ async def test_a_new_rpc_is_in_openapi_with_its_words() -> None:
     assert {one.get("name") for one in operation["parameters"]} >= {"bankCode", "billNumber"}
     assert {one["name"] for one in document["tags"]} == {
         "GatewayService",
+        "OperationsService",
         "KhqrService",
+        "KhqrOperationsService",
         "DemoService",
     }

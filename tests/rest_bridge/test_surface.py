@@ -28,6 +28,7 @@ STATUSES = {
     "AMK_UNKNOWN_ERROR": 502,
     "SERVER_UNAVAILABLE": 503,
     "INTERNAL_ERROR": 500,
+    "RESOLUTION_REFUSED": 409,
 }
 # a bare gRPC code -> the reason it stands for
 BARE_CODES = {

@@ -53,6 +53,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """A part this call needs is down or too slow; `Retry-After` says when to come back."""
     ERROR_REASON_INTERNAL_ERROR: _ErrorReason.ValueType  # 12
     """A fault of ours."""
+    ERROR_REASON_RESOLUTION_REFUSED: _ErrorReason.ValueType  # 13
+    """This exception cannot end that way, or not by this person."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """The machine code of an error: `error.code` in REST, `ErrorInfo.reason` in gRPC."""
@@ -82,6 +84,8 @@ ERROR_REASON_SERVER_UNAVAILABLE: ErrorReason.ValueType  # 11
 """A part this call needs is down or too slow; `Retry-After` says when to come back."""
 ERROR_REASON_INTERNAL_ERROR: ErrorReason.ValueType  # 12
 """A fault of ours."""
+ERROR_REASON_RESOLUTION_REFUSED: ErrorReason.ValueType  # 13
+"""This exception cannot end that way, or not by this person."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
 
 @_typing.final
