@@ -33,6 +33,7 @@ from amk_sandbox.bank_api import BankApi, BankParts, Pace
 from amk_sandbox.books import Books
 from amk_sandbox.desk import Desk
 from amk_sandbox.edge import answer_safely, flag_of, json_answer, optional_text, query_of
+from amk_sandbox.insurer import Insurer
 from amk_sandbox.notices import Notices
 from amk_sandbox.pages import page_routes
 from amk_sandbox.policies import Policies
@@ -58,6 +59,7 @@ class Sandbox:
     bank_parts: BankParts
     notices: Notices
     scanning: Scanning
+    insurer: Insurer
     pace: Pace
 
 
@@ -118,6 +120,7 @@ class _Operators:
             notices=sandbox.notices,
             bank=sandbox.bank_parts,
             store=sandbox.store,
+            insurer=sandbox.insurer,
         )
 
     async def premium(self, request: web.Request) -> web.Response:

@@ -30,9 +30,9 @@ export function failed({ title, details, retryWords, retry }) {
     retry ? element("button", { type: "button", "data-key": "retry", onclick: retry }, retryWords) : null);
 }
 
-// Text as it came: foldable, and copied with one press. Browsers give pages that came without
+// Text as it came, copied with one press. Browsers give pages that came without
 // TLS from another machine no clipboard; there the text is selected instead.
-export function original({ key, title, text, words }) {
+export function whole({ key, title, text, words }) {
   const shown = element("pre", { tabindex: "0", role: "region", "aria-label": title, "data-key": `text ${key}` }, text);
   const copy = element("button", { type: "button", class: "small", "data-key": `copy ${key}`, onclick: async () => {
     if (navigator.clipboard) {
@@ -40,8 +40,10 @@ export function original({ key, title, text, words }) {
       copy.textContent = words.copied;
     } else getSelection().selectAllChildren(shown);
   } }, words.copy);
-  return fold(title, key, shown, copy);
+  return element("div", { class: "whole" }, shown, copy);
 }
+
+export const original = ({ key, title, text, words }) => fold(title, key, whole({ key, title, text, words }));
 
 let toastTimer = 0;
 const TOAST_MS = 6000;
