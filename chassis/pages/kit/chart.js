@@ -4,19 +4,20 @@
 import { drawing, element, fold } from "./dom.js";
 import { highest, linear, pathWithGaps, stack, ticks } from "./scale.js";
 
-const WIDTH = 640;
 const HEIGHT = 168;
+const NARROW = 700; // a phone: the same text size on half the width
+const widthNow = () => (innerWidth < NARROW ? 340 : 640);
 const EDGE = { top: 12, right: 8, bottom: 20, left: 44 };
 const STYLES = ["s1", "s2", "s3", "s4"];
 const ENOUGH = 300; // rows of the table behind a chart
 
 const px = (value) => Number(value.toFixed(1));
 
-function frame(labels, marks, unit) {
+function frame(width, marks, unit) {
   const y = linear(0, marks.at(-1), HEIGHT - EDGE.bottom, EDGE.top);
   const bottom = HEIGHT - EDGE.bottom;
   const lines = marks.map((mark) => [
-    drawing("line", { class: mark ? "grid" : "base", x1: EDGE.left, x2: WIDTH - EDGE.right, y1: px(y(mark)), y2: px(y(mark)) }),
+    drawing("line", { class: mark ? "grid" : "base", x1: EDGE.left, x2: width - EDGE.right, y1: px(y(mark)), y2: px(y(mark)) }),
     drawing("text", { class: "label", x: EDGE.left - 6, y: px(y(mark)) + 4, "text-anchor": "end" },
       mark === marks.at(-1) && unit ? `${mark} ${unit}` : String(mark)),
   ]);
@@ -57,14 +58,15 @@ function figures({ key, words, series, rows }) {
     : element("p", { class: "quiet small" }, words.nothing));
 }
 
-const whole = (svg, summary, series, isBar, table) => element("figure", { class: "chart" },
-  legend(series, isBar), drawing("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": summary }, svg), table);
+const whole = (width, svg, summary, series, isBar, table) => element("figure", { class: "chart" },
+  legend(series, isBar), drawing("svg", { viewBox: `0 0 ${width} ${HEIGHT}`, role: "img", "aria-label": summary }, svg), table);
 
 // series: [{name, values: [number|null], dashed, style}], labels and times of equal length.
 export function lineChart({ key, series, labels, times, unit, summary, words }) {
   const most = Math.max(0, ...series.flatMap((one) => one.values.map((value) => value ?? 0)));
-  const { y, lines } = frame(labels, ticks(most), unit);
-  const x = linear(0, Math.max(1, labels.length - 1), EDGE.left, WIDTH - EDGE.right);
+  const width = widthNow();
+  const { y, lines } = frame(width, ticks(most), unit);
+  const x = linear(0, Math.max(1, labels.length - 1), EDGE.left, width - EDGE.right);
   const drawn = series.map((one, at) => {
     const { path, spots } = pathWithGaps(one.values, x, y);
     return drawing("g", { class: one.style ?? STYLES[at] },
@@ -72,21 +74,21 @@ export function lineChart({ key, series, labels, times, unit, summary, words }) 
       spots.map(([cx, cy]) => drawing("circle", { class: "spot", cx, cy, r: 2 })));
   });
   const rows = times.map((time, at) => [time, ...series.map((one) => one.values[at])]);
-  return whole([lines, timeLabels(labels, x), drawn], summary, series, false, figures({ key, words, series, rows }));
+  return whole(width, [lines, timeLabels(labels, x), drawn], summary, series, false, figures({ key, words, series, rows }));
 }
 
 export function barChart({ key, series, labels, times, summary, words }) {
   const rows = times.map((_, at) => series.map((one) => one.values[at]));
-  const { y, bottom, lines } = frame(labels, ticks(highest(rows), { whole: true }), "");
-  const room = WIDTH - EDGE.right - EDGE.left;
-  const width = room / Math.max(1, labels.length);
-  const x = (at) => EDGE.left + at * width;
-  const gap = width > 4 ? 1 : 0;
+  const width = widthNow();
+  const { y, bottom, lines } = frame(width, ticks(highest(rows), { whole: true }), "");
+  const room = (width - EDGE.right - EDGE.left) / Math.max(1, labels.length);
+  const x = (at) => EDGE.left + at * room;
+  const gap = room > 4 ? 1 : 0;
   const drawn = stack(rows).flatMap((pieces, at) => pieces.map(([low, high], which) => (high > low
     ? drawing("rect", { class: `bar ${series[which].style ?? STYLES[which]}`, x: px(x(at)), y: px(y(high)),
-      width: px(Math.max(1, width - gap)), height: px(Math.max(1, Math.min(bottom, y(low)) - y(high))) }) : null)));
+      width: px(Math.max(1, room - gap)), height: px(Math.max(1, Math.min(bottom, y(low)) - y(high))) }) : null)));
   const table = times.map((time, at) => [time, ...rows[at]]);
-  return whole([lines, timeLabels(labels, x), drawn], summary, series, true, figures({ key, words, series, rows: table }));
+  return whole(width, [lines, timeLabels(labels, x), drawn], summary, series, true, figures({ key, words, series, rows: table }));
 }
 
 export function sparkline({ values, summary }) {

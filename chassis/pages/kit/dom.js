@@ -23,15 +23,18 @@ export function put(place, ...children) {
   place.replaceChildren(...children.flat(Infinity).filter((child) => child !== null && child !== undefined));
 }
 
-// Draws anew without taking the keyboard or the reader away: whoever had the focus, an open
-// fold or a scrolled frame is found again by `data-key`.
+// Draws anew without taking the keyboard or the reader away: whoever had the focus, what was
+// typed, an open fold or a scrolled frame is found again by `data-key`.
+const FIELDS = "input[data-key], select[data-key], textarea[data-key]";
 export function redraw(place, ...children) {
   const key = (node) => node.dataset.key;
   const focused = place.contains(document.activeElement) ? document.activeElement.dataset.key : undefined;
   const open = new Set([...place.querySelectorAll("details[open][data-key]")].map(key));
   const scrolled = new Map([...place.querySelectorAll(".frame[data-key]")]
     .map((node) => [key(node), [node.scrollTop, node.scrollLeft]]));
+  const typed = new Map([...place.querySelectorAll(FIELDS)].map((node) => [key(node), node.value]));
   put(place, ...children);
+  for (const node of place.querySelectorAll(FIELDS)) if (typed.has(key(node))) node.value = typed.get(key(node));
   for (const node of place.querySelectorAll("details[data-key]")) if (open.has(key(node))) node.open = true;
   for (const node of place.querySelectorAll(".frame[data-key]")) {
     const [top, left] = scrolled.get(key(node)) ?? [0, 0];

@@ -3,5 +3,16 @@
 
 const TOKEN = /"(?:[^"\\]|\\.)*"|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?/g;
 
+// Writes an object of texts and truths; the members named in `numbers` are texts of numbers.
+export const writeExact = (members, numbers = []) => `{${Object.entries(members)
+  .filter(([, value]) => value !== undefined && value !== "")
+  .map(([name, value]) => `${JSON.stringify(name)}:${numbers.includes(name) ? checked(value) : JSON.stringify(value)}`)
+  .join(",")}}`;
+
+function checked(text) {
+  if (!/^-?\d+(\.\d+)?$/.test(text)) throw new Error(`${text} is no number`);
+  return text;
+}
+
 export const readExact = (text) =>
   JSON.parse(text.replace(TOKEN, (token) => (token[0] === "\"" ? token : `"${token}"`)));

@@ -41,7 +41,7 @@ export function duration(lengthMs, units = {}) {
   const ms = Math.abs(Math.round(lengthMs));
   const sign = lengthMs < 0 && ms > 0 ? "−" : "";
   if (ms < 1000) return `${sign}${ms} ${word("ms")}`;
-  if (ms < 10_000) return `${sign}${(ms / 1000).toFixed(2)} ${word("s")}`;
+  if (ms < 10_000 && ms % 1000) return `${sign}${(ms / 1000).toFixed(2)} ${word("s")}`;
   const at = STEPS.findIndex(([, step]) => ms >= step);
   const [unit, step] = STEPS[at];
   const smaller = STEPS[at + 1];
