@@ -163,7 +163,10 @@ keepLanguage(language);
 useTheme(keptTheme());
 addEventListener("hashchange", () => {
   open();
-  place.focus({ preventScroll: true });
+  // To the page, but never out from under somebody who types the next search already.
+  const box = document.activeElement;
+  const isTyping = box?.id === "search" && box.value !== (route.query.q ?? "");
+  if (!isTyping) place.focus({ preventScroll: true });
 });
 slashFocuses(() => document.getElementById("search"));
 open();

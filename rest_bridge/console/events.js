@@ -33,7 +33,7 @@ export function draw(given) {
       tile(t("outbox.last"), outbox.lastPublishedAt ? age(t, outbox.lastPublishedAt, now) : "–", outbox.lastPublishedAt ? moment(outbox.lastPublishedAt) : ""),
       tile(t("outbox.relay"), badge(outbox.leads ? "good" : "quiet", t(outbox.leads ? "outbox.leads" : "outbox.follows")), "")),
     element("section", { class: "part" }, element("h2", {}, t("parked")), parked(given),
-      data.release ? releaseForm({ ...given, key: data.release, close: () => { data.release = null; context.redraw(); } }) : null),
+      data.release ? releaseForm({ ...given, selection: data.release, close: () => { data.release = null; context.redraw(); } }) : null),
     mayAct(person) ? element("section", { class: "part" }, element("h2", {}, t("replay")), selectionForm(given),
       data.replay ? replayForm({ ...given, selection: data.replay, close: () => { data.replay = null; context.redraw(); } }) : null) : null,
     element("section", { class: "part" }, element("h2", {}, t("orders")), orders(outbox.orders ?? [], t)),
@@ -64,7 +64,7 @@ function parked({ data, t, now, context, person }) {
     { head: t("attempts"), kind: "number", cell: (one) => one.first?.attempts },
     { head: t("error"), kind: "wrap", cell: (one) => one.first?.lastError },
     { head: "", label: t("actions"), cell: (one) => (mayAct(person) ? element("div", { class: "actions" }, element("button", {
-      type: "button", class: "small", "data-key": `release ${one.key}`, onclick: () => { data.release = one.key; context.redraw(); } }, t("release"))) : null) },
+      type: "button", class: "small", "data-key": `release ${one.key}`, onclick: () => { data.release = { key: one.key }; context.redraw(); } }, t("release"))) : null) },
   ] });
 }
 
@@ -123,8 +123,10 @@ function selectionForm({ data, t, context }) {
 
 // First a dry run that lists what would be sent, then a reason, then the act.
 export const replayForm = (given) => confirmed({ ...given, path: "ops/replays", word: given.t("replay.send"), done: "replay.done" });
-const releaseForm = ({ key, ...given }) => confirmed({ ...given, selection: { key }, path: "ops/releases", word: given.t("release"), done: "release.done" });
+const releaseForm = (given) => confirmed({ ...given, path: "ops/releases", word: given.t("release"), done: "release.done" });
 
+// What a selection would do is asked once for each time that somebody chose it: the object that
+// was made then is the key.
 const trials = new WeakMap();
 
 function confirmed({ selection, path, word, done, close, t, context }) {
