@@ -50,8 +50,8 @@ curl -sS -X POST "{sandbox}/sandbox/khqr/{code_id}/pay" -o /dev/null -w "%{{http
     return f"""
 Ready. Ctrl-C drains and stops everything.
 
-  Sandbox page  {sandbox}/          the customer's phone and the bank's back office
-  Console       {rest}/console     what the insurer's operators see and decide
+  Sandbox page  {sandbox + "/":<32}  the customer's phone, the bank's back office
+  Console       {rest + "/console":<32}  what the insurer's operators see and decide
   API docs      {rest}/docs
   REST          {rest}{also}
   gRPC          {ready.grpc}

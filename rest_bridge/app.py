@@ -18,7 +18,7 @@ from rest_bridge.codec import Codec
 from rest_bridge.connection import Connection, House
 from rest_bridge.contract import Contract, Method
 from rest_bridge.openapi import openapi_document
-from rest_bridge.pages import PAGE_PATHS, Pages, console_files, unless_known
+from rest_bridge.pages import PAGE_PATHS, Pages, static_files, unless_known
 from rest_bridge.peers import Address as PeerAddress
 from rest_bridge.peers import Peers
 from rest_bridge.responses import PART_BYTES, response_of, sent_in_parts
@@ -50,9 +50,9 @@ class Bridge:
         codec = Codec(rules=contract.rules)
         for method in contract.methods:
             codec.compile_all((method.request_type, method.response_type))
-        console = console_files()
+        static = static_files()
         self._table = RouteTable(
-            methods=contract.methods, rules=contract.rules, reserved=(*PAGE_PATHS, *console)
+            methods=contract.methods, rules=contract.rules, reserved=(*PAGE_PATHS, *static)
         )
         self._codec = codec
         self._binder = Binder(codec=codec, rules=contract.rules)
@@ -68,7 +68,7 @@ class Bridge:
             openapi=openapi_document(
                 contract=contract, codec=codec, routes=self._table.routes, version=version
             ),
-            console=console,
+            static=static,
         )
 
     @property

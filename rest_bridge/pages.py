@@ -5,52 +5,20 @@ from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
 from chassis.errors import ServiceError
-from chassis.pages.folder import KIT, KIT_PATH, StaticFile, is_known, read_folder
+from chassis.pages.folder import KIT, KIT_PATH, POLICY, StaticFile, is_known, read_folder
 from chassis.single_flight import SingleFlight
 from rest_bridge.surface import Reply, Surface
 from rest_bridge.upstream import Upstream, is_serving
 
 _READY_WITHIN_S = 1.0
 _CONSOLE = Path(__file__).parent / "console"
-_INITIALIZER = b"""\
-window.addEventListener("load", () => {
-  window.ui = SwaggerUIBundle({
-    url: "openapi.json",
-    dom_id: "#swagger-ui",
-    deepLinking: true,
-    persistAuthorization: false,
-    validatorUrl: null,
-  });
-});
-"""
-_PAGE = b"""\
-<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Payment gateway: the calls</title>
-<link rel="icon" type="image/png" href="docs/favicon-32x32.png">
-<link rel="stylesheet" href="docs/swagger-ui.css">
-</head>
-<body>
-<div id="swagger-ui"></div>
-<script src="docs/swagger-ui-bundle.js"></script>
-<script src="docs/initializer.js"></script>
-</body>
-</html>
-"""
-_PAGE_HEADERS: Mapping[str, str] = {
-    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
-    "img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
-    "frame-ancestors 'none'",
-    "Referrer-Policy": "no-referrer",
-}
+_DOCS = Path(__file__).parent / "docs"
+# Swagger UI draws its icons from `data:`.
+_DOCS_POLICY = POLICY.replace("img-src 'self'", "img-src 'self' data:")
 _FILE_HEADERS: Mapping[str, str] = {"Cache-Control": "public, max-age=3600"}
 _PACKAGED = {
     "swagger-ui.css": "text/css",
     "swagger-ui-bundle.js": "text/javascript",
-    "favicon-32x32.png": "image/png",
 }
 
 
@@ -60,20 +28,20 @@ PAGE_PATHS = (
     "/livez",
     "/readyz",
     "/openapi.json",
-    "/docs",
-    "/docs/initializer.js",
     *(f"/docs/{name}" for name in _PACKAGED),
 )
 
 
-def console_files() -> Mapping[str, StaticFile]:
-    """Return the console and the kit that it is made of, by path."""
+def static_files() -> Mapping[str, StaticFile]:
+    """Return the console, the documents' page and the kit, by path."""
     files = {
         **read_folder(folder=_CONSOLE, at="/console/"),
+        **read_folder(folder=_DOCS, at="/docs/"),
         **read_folder(folder=KIT, at=KIT_PATH),
     }
-    # Without a slash at its end, as /docs.
-    return {**files, "/console": files.pop("/console/index.html")}
+    for page in ("/console", "/docs"):
+        files[page] = files.pop(f"{page}/index.html")
+    return files
 
 
 class Pages:
@@ -85,12 +53,12 @@ class Pages:
         surface: Surface,
         upstream: Upstream,
         openapi: bytes,
-        console: Mapping[str, StaticFile],
+        static: Mapping[str, StaticFile],
     ) -> None:
         self._surface = surface
         self._upstream = upstream
         self._openapi = openapi
-        self._console = console
+        self._static_files = static
         self._folder = swagger_folder()
         self._files: dict[str, bytes] = {}
         self._asking: SingleFlight[str, Mapping[str, str]] = SingleFlight()
@@ -100,8 +68,6 @@ class Pages:
             "/livez": self._livez,
             "/readyz": self._readyz,
             "/openapi.json": self._document,
-            "/docs": self._docs,
-            "/docs/initializer.js": self._initializer,
         }
 
     def page(self, path: str) -> Page | None:
@@ -109,8 +75,8 @@ class Pages:
         name = path.removeprefix("/docs/")
         if name in _PACKAGED and path != name:
             return lambda: self._packaged(name)
-        if path in self._console:
-            return lambda: self._static(self._console[path])
+        if path in self._static_files:
+            return lambda: self._static(path)
         return self._pages.get(path)
 
     async def _index(self) -> Reply:
@@ -144,15 +110,14 @@ class Pages:
     async def _document(self) -> Reply:
         return Reply(status=200, body=self._openapi)
 
-    async def _docs(self) -> Reply:
-        return Reply(status=200, body=_PAGE, content_type="text/html", headers=_PAGE_HEADERS)
-
-    async def _initializer(self) -> Reply:
-        return Reply(status=200, body=_INITIALIZER, content_type="text/javascript")
-
-    async def _static(self, file: StaticFile) -> Reply:
+    async def _static(self, path: str) -> Reply:
+        file = self._static_files[path]
+        policy = {"Content-Security-Policy": _DOCS_POLICY} if path == "/docs" else {}
         return Reply(
-            status=200, body=file.body, content_type=file.content_type, headers=file.headers
+            status=200,
+            body=file.body,
+            content_type=file.content_type,
+            headers={**file.headers, **policy},
         )
 
     async def _packaged(self, name: str) -> Reply:
