@@ -19,6 +19,8 @@ from pathlib import Path
 
 os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")  # programs are started while gRPC is used
 
+import uvloop
+
 from benchmarks.contenders import NAMES, Contender, running
 from benchmarks.load import Load, closed_loop, open_loop, percentile
 from benchmarks.report import picture, table
@@ -139,7 +141,7 @@ def main() -> None:
         (folder / name).mkdir()
     folder.chmod(0o755)  # PostgreSQL runs as another user where we are root
     try:
-        asyncio.run(_bench(_arguments(), folder))
+        uvloop.run(_bench(_arguments(), folder))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -4,6 +4,11 @@ A program that takes in everything answers everyone too late. Here so many calls
 way, so many more wait their turn, and the rest is told "later" before it costs anything.
 Vital calls (those whose caller will not simply ask again) are refused last: places are kept
 for them, they wait longer, and whoever waits, they go first.
+
+A service behind may take fewer calls than there are places here. Each time it says "too many"
+its kind gets a tenth fewer places, and with each round it takes whole, one more: additive
+increase, multiplicative decrease, as TCP finds its window (RFC 5681). So what it would refuse
+is refused here, where that costs a fraction.
 """
 
 import asyncio
@@ -15,6 +20,7 @@ from dataclasses import dataclass, field
 _WEIGHT = 0.1  # of the newest call in the average length of calls
 _LONGEST_RETRY_S = 5.0
 _LEAST_S = 0.05  # with less left of its time no call can be answered
+_FEWER = 0.9  # places of a kind, after a refusal by the service behind
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,9 +58,24 @@ class _Kind:
     """The calls of one name."""
 
     vital: bool
+    limit: float  # of its calls under way; at least one
     under_way: int = 0
     average_s: float = 0.0
+    lowered: int = 0  # how often the service behind has made the limit lower
     queue: deque[_Waiting] = field(default_factory=deque)
+
+
+class Turn:
+    """A place that a call has, and what became of it behind."""
+
+    def __init__(self, *, started_s: float, lowered: int) -> None:
+        self.started_s = started_s
+        self.lowered = lowered  # as it was when the call started
+        self.is_refused = False
+
+    def refused_behind(self) -> None:
+        """Say that the service behind has no room for as many."""
+        self.is_refused = True
 
 
 class Admission:
@@ -85,8 +106,10 @@ class Admission:
         self._foresee(self._kind(kind, vital), ends_at_s)
 
     @asynccontextmanager
-    async def turn(self, *, kind: str, vital: bool, ends_at_s: float) -> AsyncIterator[None]:
+    async def turn(self, *, kind: str, vital: bool, ends_at_s: float) -> AsyncIterator[Turn]:
         """Enter when it is the call's turn; leaving gives the place to the next.
+
+        Whoever has the turn tells it if the service behind refuses the call for want of room.
 
         :raises Overloaded: its turn would not come, or has not come, before the moment
             `ends_at_s` or the end of the patience there is with its kind.
@@ -97,23 +120,34 @@ class Admission:
             self._take(one)
         else:
             await self._wait(one, ends_at_s)
-        started_s = self._clock()
+        turn = Turn(started_s=self._clock(), lowered=one.lowered)
         try:
-            yield
+            yield turn
         finally:
-            one.average_s += _WEIGHT * (self._clock() - started_s - one.average_s)
+            self._learn(one, turn)
             one.under_way -= 1
             self.under_way -= 1
             self._start_next()
 
     def _kind(self, name: str, vital: bool) -> _Kind:  # noqa: FBT001
         if name not in self._kinds:
-            self._kinds[name] = _Kind(vital=vital)
+            self._kinds[name] = _Kind(vital=vital, limit=self._bounds.most_of_one_kind)
         return self._kinds[name]
+
+    def _learn(self, kind: _Kind, turn: Turn) -> None:
+        """Take in how long the call took, and whether the service behind had room for it."""
+        if not turn.is_refused:
+            # A refusal takes no time: it says nothing of how long a call takes.
+            kind.average_s += _WEIGHT * (self._clock() - turn.started_s - kind.average_s)
+            if kind.under_way >= int(kind.limit):  # else more places would change nothing
+                kind.limit = min(self._bounds.most_of_one_kind, kind.limit + 1 / kind.limit)
+        elif turn.lowered == kind.lowered:  # refusals of one crowd are one refusal
+            kind.limit = max(1.0, min(kind.limit, kind.under_way) * _FEWER)
+            kind.lowered += 1
 
     def _has_place(self, kind: _Kind) -> bool:
         most = self._bounds.most - (0 if kind.vital else self._bounds.kept_for_vital)
-        return self.under_way < most and kind.under_way < self._bounds.most_of_one_kind
+        return self.under_way < most and kind.under_way < int(kind.limit)
 
     def _take(self, kind: _Kind) -> None:
         kind.under_way += 1
@@ -148,27 +182,35 @@ class Admission:
         kind.queue.append(one)
         self._waiting[kind.vital] += 1
         left_s = min(self._patience_s(kind), ends_at_s - self._clock())
+        # asyncio.wait() with a time-out does the same for 30 us more, and under overload every
+        # call waits.
+        alarm = asyncio.get_running_loop().call_later(left_s, self._give_up, kind, one)
         try:
-            await asyncio.wait((one.turn,), timeout=left_s)
+            is_in_time = await one.turn
         except asyncio.CancelledError:
             self._withdraw(kind, one)
             raise
-        if not one.turn.done():
-            self._withdraw(kind, one)
-        if one.turn.cancelled() or not one.turn.result():
+        finally:
+            alarm.cancel()
+        if not is_in_time:
             raise self._refused(kind, self._expected_s(kind))
 
-    def _withdraw(self, kind: _Kind, one: _Waiting) -> None:
-        """Leave the queue; a place that was given in the same moment goes to the next."""
-        if one.turn.done():
-            if one.turn.result():
-                kind.under_way -= 1
-                self.under_way -= 1
-                self._start_next()
-            return
-        one.turn.cancel()
+    def _give_up(self, kind: _Kind, one: _Waiting) -> bool:
+        """Take one that has waited too long out of the queue, if it is still there."""
+        if one not in kind.queue:
+            return False
         kind.queue.remove(one)
         self._waiting[kind.vital] -= 1
+        if not one.turn.done():
+            one.turn.set_result(False)
+        return True
+
+    def _withdraw(self, kind: _Kind, one: _Waiting) -> None:
+        """Let a caller leave; a place that was given in the same moment goes to the next."""
+        if not self._give_up(kind, one) and not one.turn.cancelled() and one.turn.result():
+            kind.under_way -= 1
+            self.under_way -= 1
+            self._start_next()
 
     def _start_next(self) -> None:
         """Give free places to those that wait: vital ones first, each kind in its order."""
@@ -178,6 +220,8 @@ class Admission:
                 while kind.queue and self._has_place(kind):
                     waiting = kind.queue.popleft()
                     self._waiting[vital] -= 1
+                    if waiting.turn.done():  # its caller is just leaving
+                        continue
                     in_time = waiting.ends_at_s - now_s >= _LEAST_S
                     if in_time:
                         self._take(kind)

@@ -22,6 +22,7 @@ from chassis.descriptors import extension_of
 _REASON_OPTION = "payments.errors.v1.reason_rule"
 _PREFIX = "ERROR_REASON_"
 _DETAILS_KEY = "details"
+_OVERLOADED_KEY = "overloaded"
 _STATUS_METADATA = "grpc-status-details-bin"
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
 
@@ -43,7 +44,8 @@ class ServiceError(Exception):
     """A call that failed for a reason the contract names.
 
     `message` and `details` are written for the caller and leave the house;
-    `retry_after_s` is a length in seconds.
+    `retry_after_s` is a length in seconds. `overloaded`: nothing is broken, there is only no
+    room for as many calls; a caller of the inside sends fewer.
     """
 
     reason: str
@@ -51,6 +53,7 @@ class ServiceError(Exception):
     details: str = ""
     violations: Sequence[Violation] = ()
     retry_after_s: float | None = None
+    overloaded: bool = False
 
     def __post_init__(self) -> None:
         """Give `Exception` its text."""
@@ -134,6 +137,8 @@ def to_status(*, error: ServiceError, reasons: Reasons, domain: str) -> status_p
     info = error_details_pb2.ErrorInfo(reason=error.reason, domain=domain)
     if error.details:
         info.metadata[_DETAILS_KEY] = error.details
+    if error.overloaded:
+        info.metadata[_OVERLOADED_KEY] = "true"
     status = status_pb2.Status(code=rule.grpc_code.value[0], message=error.message)
     status.details.append(_packed(info))
     if error.violations:
@@ -185,6 +190,7 @@ def from_rpc_error(*, error: grpc.aio.AioRpcError, reasons: Reasons) -> ServiceE
             for one in (bad.field_violations if bad is not None else ())
         ),
         retry_after_s=None if retry is None else retry.retry_delay.ToMilliseconds() / 1000,
+        overloaded=found.metadata.get(_OVERLOADED_KEY) == "true",
     )
 
 

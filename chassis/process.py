@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import signal
 from collections.abc import Awaitable, Callable
 from typing import Protocol
@@ -36,6 +37,17 @@ def run_until_stopped(*, make: Callable[[], Process]) -> None:
         uvloop.run(_run(make))
 
 
+def spare_the_collector() -> None:
+    """Keep what was made at the start out of Python's search for cycles, and search less often.
+
+    A service makes few cycles, and a search looks at every object of a generation: with 700
+    connections a tenth of the bridge's time. 20,000 new objects are some 2 MB.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 50)
+
+
 async def repeat(
     *, run_once: Callable[[], Awaitable[object]], pause_s: float, stop: asyncio.Event
 ) -> None:
@@ -55,6 +67,7 @@ async def _run(make: Callable[[], Process]) -> None:
         asyncio.get_running_loop().add_signal_handler(number, asked_to_stop.set)
     process = make()
     address = await process.start()
+    spare_the_collector()
     _log.info("listening", addresses=[str(address)])
     await asked_to_stop.wait()
     _log.info("draining")

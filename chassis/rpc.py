@@ -207,6 +207,7 @@ def _too_busy(overload: Overloaded) -> ServiceError:
         reason="SERVER_UNAVAILABLE",
         message="Too busy, try again later",
         retry_after_s=overload.retry_after_s,
+        overloaded=True,
     )
 
 

@@ -146,6 +146,7 @@ class KhqrQuestions:
                 reason="SERVER_UNAVAILABLE",
                 message="Too many payments are being verified",
                 retry_after_s=overload.retry_after_s,
+                overloaded=True,
             ) from None
 
     async def _ask_in_turn(

@@ -275,5 +275,6 @@ def unavailable(problem: Exception) -> ServiceError | None:
             reason="SERVER_UNAVAILABLE",
             message="The service cannot record anything now",
             retry_after_s=2,
+            overloaded=isinstance(problem, QueueFull),
         )
     return None

@@ -1,8 +1,7 @@
 """One handler for every route, on aiohttp's plain server: no router, no middlewares to order."""
 
 import asyncio
-from collections.abc import Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Mapping, Sequence
 from math import inf
 
 import structlog
@@ -27,6 +26,7 @@ from rest_bridge.surface import Refused, Reply
 from rest_bridge.upstream import CallFailed, Upstream, forwarded_metadata
 
 _PAGE_METHODS = (hdrs.METH_GET, hdrs.METH_HEAD)
+_PARTNERS = 64  # kinds of a method at most; with more banks the rest share one
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _FORWARDED_FOR = "X-Forwarded-For"
 
@@ -62,6 +62,7 @@ class Bridge:
         self._peers = peers
         self._house = house
         self._budget_s = budget_s
+        self._partners: set[str] = set()
         self.pages = Pages(
             surface=house.surface,
             upstream=upstream,
@@ -83,7 +84,15 @@ class Bridge:
         request_id = words.request_id_or(
             given=given[0] if len(given) == 1 else "", made=self._house.make_id()
         )
-        request_id_of_call.set(request_id)
+        told = request_id_of_call.set(request_id)  # the task is the connection's
+        try:
+            return await self._answer(request, request_id, deadline_s)
+        finally:
+            request_id_of_call.reset(told)
+
+    async def _answer(
+        self, request: web.BaseRequest, request_id: str, deadline_s: float
+    ) -> web.StreamResponse:
         try:
             reply = await self._reply(request, request_id, deadline_s)
         except ServiceError as error:
@@ -123,35 +132,49 @@ class Bridge:
             self._refuse_strange_address(request, route.method)
         # Asked before anything is read or parsed, so that what is shed costs next to nothing;
         # taken only with the whole body at hand, so that nobody holds a place by being slow.
-        self._refuse_overload(route.method, deadline_s)
+        kind = self._kind(route.method, path)
+        self._admission.check(kind=kind, vital=route.method.webhook, ends_at_s=deadline_s)
         authorization = words.checked_authorization(
             given=request.headers.getall(hdrs.AUTHORIZATION, []), reasons=self._reasons
         )
         body = await self._body(request, route, deadline_s)
-        async with self._turn(route.method, deadline_s):
+        async with self._admission.turn(
+            kind=kind, vital=route.method.webhook, ends_at_s=deadline_s
+        ) as turn:
             bound = self._binder.bind(route=route, path=path, raw_query=raw_query, body=body)
             if bound.ignored:
                 _log.info("unknown_ignored", rpc=route.method.full_name, count=bound.ignored)
-            answer = await self._upstream.call(
-                method=route.method,
-                request=bound.message,
-                metadata=forwarded_metadata(
-                    authorization=authorization,
-                    request_id=request_id,
-                    traceparent=request.headers.get("traceparent", ""),
-                ),
-                timeout_s=deadline_s - self._house.timer(),
-            )
+            try:
+                answer = await self._upstream.call(
+                    method=route.method,
+                    request=bound.message,
+                    metadata=forwarded_metadata(
+                        authorization=authorization,
+                        request_id=request_id,
+                        traceparent=request.headers.get("traceparent", ""),
+                    ),
+                    timeout_s=deadline_s - self._house.timer(),
+                )
+            except CallFailed as failed:
+                if failed.error.overloaded:
+                    turn.refused_behind()
+                raise
+        self._meet(path)
         data = self._codec.write(message=answer.message)
         return self._house.surface.success(data=data, metadata=answer.metadata)
 
-    def _refuse_overload(self, method: Method, deadline_s: float) -> None:
-        self._admission.check(kind=method.full_name, vital=method.webhook, ends_at_s=deadline_s)
+    def _kind(self, method: Method, path: Mapping[str, str]) -> str:
+        """Return what a call shares its places with: calls of the same method and partner.
 
-    def _turn(self, method: Method, deadline_s: float) -> AbstractAsyncContextManager[None]:
-        return self._admission.turn(
-            kind=method.full_name, vital=method.webhook, ends_at_s=deadline_s
-        )
+        One partner's slow bank must not cost another one its places. A partner is one that a
+        service has answered for: a caller cannot make kinds.
+        """
+        partner = path.get(words.PARTNER, "")
+        return f"{method.full_name} {partner}" if partner in self._partners else method.full_name
+
+    def _meet(self, path: Mapping[str, str]) -> None:
+        if len(self._partners) < _PARTNERS:
+            self._partners |= {path[one] for one in (words.PARTNER,) if one in path}
 
     def _refuse_strange_address(self, request: web.BaseRequest, method: Method) -> None:
         address = self._peers.caller(

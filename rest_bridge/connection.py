@@ -23,12 +23,13 @@ from aiohttp import web
 from aiohttp.http_exceptions import LineTooLong
 from aiohttp.http_parser import RawRequestMessage
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
-from aiohttp.web_protocol import RequestHandler, _ErrInfo
+from aiohttp.web_protocol import _ErrInfo
 
 from rest_bridge import surface as words
 from rest_bridge.connections import Connections
 from rest_bridge.counts import Counts
 from rest_bridge.heads import HEAD_LIMIT_BYTES, HEADERS_LIMIT, fault_of, is_too_large
+from rest_bridge.one_task import OneTaskHandler
 from rest_bridge.peers import Address as PeerAddress
 from rest_bridge.peers import address_or_none
 from rest_bridge.quiet_log import QuietLog
@@ -60,7 +61,7 @@ class House:
     timer: Callable[[], float]
 
 
-class Connection(RequestHandler):
+class Connection(OneTaskHandler):
     """aiohttp's connection, bounded in time and strict about where a request ends."""
 
     __slots__ = (

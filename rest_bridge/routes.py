@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
@@ -17,6 +18,7 @@ _VERBS = ("get", "put", "post", "delete", "patch")
 _WITHOUT_BODY = frozenset({"GET", "DELETE"})
 _LITERAL = re.compile(r"[A-Za-z0-9_.~-]+", re.ASCII)
 _VARIABLE = re.compile(r"\{([a-z][a-z0-9_]*)(?:=\*)?\}", re.ASCII)
+_MATCHES_KEPT = 512  # of at most 8 KiB each
 _BROKEN_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 
 
@@ -88,15 +90,22 @@ class RouteTable:
         self.routes = tuple(route for method in methods for route in _routes(method, rules))
         _refuse_conflicts(self.routes, frozenset(reserved))
         # Where two templates fit, the one with a literal where the other has a variable wins.
-        self._by_rank = sorted(self.routes, key=_rank)
+        self._by_length: dict[int, list[Route]] = {}
+        for route in sorted(self.routes, key=_rank):
+            self._by_length.setdefault(len(route.segments), []).append(route)
+        # Most calls are of a handful of paths; those with a number in them come and go.
+        self._matched = lru_cache(maxsize=_MATCHES_KEPT)(self._match)
 
     def match(self, *, raw_path: bytes) -> Match | None:
         """Return what the undecoded path means, or None if no route has it."""
+        return self._matched(raw_path)
+
+    def _match(self, raw_path: bytes) -> Match | None:
         parts = path_parts(raw_path)
         if parts is None:
             return None
         found: dict[str, tuple[Route, Mapping[str, str]]] = {}
-        for route in self._by_rank:
+        for route in self._by_length.get(len(parts), ()):
             values = route.values(parts)
             if values is not None:
                 found.setdefault(route.http_method, (route, values))

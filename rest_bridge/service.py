@@ -1,6 +1,7 @@
 """The composition root: the one place where the bridge's parts are put together."""
 
 import asyncio
+import random
 import resource
 import signal
 import time
@@ -15,7 +16,7 @@ from aiohttp import web
 
 from chassis.admission import Admission, Bounds
 from chassis.open_channel import open_channel
-from chassis.process import repeat
+from chassis.process import repeat, spare_the_collector
 from chassis.settings import Address, SettingError
 from chassis.tls import TlsFiles, https_context
 from rest_bridge.app import Bridge
@@ -34,6 +35,11 @@ BUDGET_S = 5.0  # the specification's "Timeout handling (5 seconds max)"
 _GRACE_S = BUDGET_S + 1.0  # a call may run for its whole budget after the signal
 
 _log = structlog.get_logger()
+
+
+def new_request_id() -> str:
+    """Return an id that no other request has: random, but no secret, so no system call each."""
+    return str(uuid.UUID(int=random.getrandbits(128), version=4))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +72,7 @@ async def start(
     tls: TlsFiles | None = None,
     client_tls: ClientTls | None = None,
     budget_s: float = BUDGET_S,
-    make_id: Callable[[], str] = lambda: str(uuid.uuid4()),
+    make_id: Callable[[], str] = new_request_id,
     limits: Limits = Limits(),  # noqa: B008 # frozen
     peers: Peers = Peers(),  # noqa: B008 # frozen
     timer: Callable[[], float] = time.monotonic,
@@ -112,7 +118,10 @@ async def start(
     await runner.setup()
     try:
         for one in listen:
-            await Site(runner, one.host, one.port, ssl_context=context).start()
+            # As many may knock at once as may be in: a knock that the kernel drops is repeated
+            # after 1, 3 and 7 seconds only.
+            backlog = limits.connections
+            await Site(runner, one.host, one.port, ssl_context=context, backlog=backlog).start()
     except OSError:
         await runner.cleanup()
         raise
@@ -191,6 +200,7 @@ async def serve(
         limits=settings.limits,
         peers=settings.peers,
     )
+    spare_the_collector()
     _log.info("listening", addresses=[str(one) for one in running.addresses])
     if plain:
         _log.warning("plain_http", listen=plain, unless="something in front ends TLS")

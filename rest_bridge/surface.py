@@ -17,6 +17,7 @@ from rest_bridge.upstream import REPLAYED
 BODY_LIMIT_BYTES = 64 * 1024
 JSON_TYPE = "application/json"
 REQUEST_ID = "X-Request-ID"
+PARTNER = "bank_code"  # the part of a path that says whose call it is
 _AUTHORIZATION_LIMIT = 4096  # with more, gRPC's limit on metadata (8 KiB) comes into sight
 _AUTHORIZATION = re.compile(r"[\x21-\x7e]+(?: [\x21-\x7e]+)*", re.ASCII)
 _ALWAYS: Mapping[str, str] = {
@@ -59,6 +60,7 @@ class Surface:
 
     def __init__(self, *, reasons: Reasons) -> None:
         self._reasons = reasons
+        self._too_busy: dict[int, Reply] = {}  # by seconds; admission names at most five
 
     def success(self, *, data: str, metadata: Mapping[str, str]) -> Reply:
         """Return the answer that carries `data`, a JSON text."""
@@ -91,14 +93,17 @@ class Surface:
         )
 
     def overloaded(self, *, retry_after_s: float) -> Reply:
-        """Return the answer to what there is no room for now."""
-        return self.failure(
-            error=ServiceError(
-                reason="SERVER_UNAVAILABLE",
-                message="Too busy, try again later",
-                retry_after_s=retry_after_s,
+        """Return the answer to what there is no room for now, made once for each pause."""
+        whole_s = ceil(retry_after_s)
+        if whole_s not in self._too_busy:
+            self._too_busy[whole_s] = self.failure(
+                error=ServiceError(
+                    reason="SERVER_UNAVAILABLE",
+                    message="Too busy, try again later",
+                    retry_after_s=whole_s,
+                )
             )
-        )
+        return self._too_busy[whole_s]
 
     def fixed(self, *, reason: str) -> Reply:
         """Return the answer with the contract's own text for `reason`."""
@@ -121,11 +126,15 @@ def envelope(*, code: str, message: str, details: str) -> bytes:
 def all_headers(*, reply: Reply, request_id: str) -> dict[str, str]:
     """Return every header of an answer but those that frame it."""
     return {
-        **_ALWAYS,
-        "Content-Type": f"{reply.content_type}; charset=utf-8",
+        **lasting_headers(content_type=reply.content_type),
         REQUEST_ID: request_id,
         **reply.headers,
     }
+
+
+def lasting_headers(*, content_type: str) -> dict[str, str]:
+    """Return the headers that are the same for all answers of a type."""
+    return {**_ALWAYS, "Content-Type": f"{content_type}; charset=utf-8"}
 
 
 def request_id_or(*, given: str, made: str) -> str:

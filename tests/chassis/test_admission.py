@@ -9,6 +9,7 @@
 | it would wait longer than it may | is refused at once | is refused at once |
 | its deadline passed while it waited | is never started | is never started |
 | its kind has taken 6 places | waits | waits |
+| the service behind refused one of 6 | is the 6th to start no more: 5 places | the same |
 """
 
 import asyncio
@@ -240,6 +241,31 @@ async def test_a_caller_that_leaves_as_its_turn_comes_hands_it_on() -> None:
         assert found.started[10:] == ["push 11"]
 
 
+async def test_a_caller_that_leaves_as_a_place_becomes_free_takes_none() -> None:
+    async with calls() as found:
+        await filled(found)
+        await found.come(*names("push", 2, first=10))
+        found._ends["push 1"].set()
+        found.tasks["push 10"].cancel()  # it does not know it when push 1 ends
+        await settled()
+        assert found.started[10:] == ["push 11"]
+
+
+async def test_a_turn_that_comes_as_the_patience_ends_is_taken_once() -> None:
+    async with calls() as found:
+        await filled(found)
+        await found.come(*names("push", 2, first=10))
+        kind = found.admission._kinds["push"]
+        first = kind.queue[0]
+        found._ends["push 1"].set()
+        while first in kind.queue:  # noqa: ASYNC110 # round by round
+            await asyncio.sleep(0)
+        found.admission._give_up(kind, first)  # its alarm, in the same round of the loop
+        await settled()
+        assert found.started[10:] == ["push 10"]
+        assert found.admission.under_way == 10
+
+
 async def test_a_call_that_fails_gives_its_place_back() -> None:
     async with calls() as found:
         with pytest.raises(RuntimeError):
@@ -273,3 +299,47 @@ async def test_however_many_come_no_more_are_ever_kept_than_the_bounds_say() -> 
             assert found.admission.waiting <= 7
         kept = found.admission.under_way + found.admission.waiting
         assert len(found.refused) == 1000 - kept
+
+
+async def test_a_refusal_behind_takes_places_away_and_success_gives_them_back() -> None:
+    clock = Hand()
+    admission = Admission(bounds=BOUNDS, clock=clock)
+
+    async def crowd(*, come: int = 10, refused: int = 0) -> int:
+        """Let some come at once; the first `refused` are refused behind. Return who starts."""
+        started, all_in = 0, asyncio.Event()
+
+        async def call() -> None:
+            nonlocal started
+            async with admission.turn(kind="scan", vital=True, ends_at_s=1e9) as turn:
+                started += 1
+                if started <= refused:
+                    turn.refused_behind()
+                await all_in.wait()
+
+        tasks = [asyncio.create_task(call()) for _ in range(come)]
+        await settled()
+        at_once = started
+        clock.now_s += 0.1
+        all_in.set()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        return at_once
+
+    assert await crowd() == 6
+    assert await crowd(come=6, refused=6) == 6  # refused in one moment: a tenth fewer, once
+    assert await crowd(come=5, refused=5) == 5
+    assert await crowd(come=4) == 4
+    found = [await crowd() for _ in range(12)]
+    assert found == sorted(found)
+    assert found[-1] == 6
+
+
+async def test_however_much_is_refused_behind_one_place_is_left() -> None:
+    clock = Hand()
+    admission = Admission(bounds=BOUNDS, clock=clock)
+    for _ in range(100):
+        clock.now_s += 1
+        async with admission.turn(kind="scan", vital=True, ends_at_s=1e9) as turn:
+            turn.refused_behind()
+    async with admission.turn(kind="scan", vital=True, ends_at_s=1e9):
+        pass

@@ -20,6 +20,7 @@ from pathlib import Path
 os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")  # programs are started while gRPC is used
 
 import aiohttp
+import uvloop
 
 from tests.drill.books import read_books, unpublished
 from tests.drill.chaos import Chaos
@@ -173,7 +174,7 @@ def main() -> int:
     code = 1
     try:
         run = _scenario if arguments.scenario else _drill
-        code = asyncio.run(run(arguments, seed, folder / "world"))
+        code = uvloop.run(run(arguments, seed, folder / "world"))
     except (KafkaNotRunnable, PostgresNotRunnable) as reason:
         print(f"no drill: {reason}", flush=True)
         code = _NOT_RUNNABLE

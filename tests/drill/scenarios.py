@@ -28,6 +28,7 @@ from benchmarks.stock import (
     stock_transfers,
 )
 from tests.drill import books
+from tests.drill.cores import set_apart
 from tests.drill.kafka_log import read_all
 from tests.drill.world import World
 
@@ -167,6 +168,7 @@ async def _khqr_stock(world: World, first: int, count: int) -> Iterator[bytes]:
 async def _overload(
     world: World, rng: random.Random, *, factor: int, make: _Make, rates: tuple[int, int]
 ) -> Outcome:
+    cores = set_apart(strangers=[world.programs["sandbox"].pid])
     connections = _connections(world)
     most, warm = rates
     # A server that has met no rows plans for none; making the stock analyses what is there.
@@ -195,7 +197,9 @@ async def _overload(
         rng=rng,
     )
     watching.cancel()
-    return _weighed(peak, over, calm, per_second, factor, memory)
+    outcome = _weighed(peak, over, calm, per_second, factor, memory)
+    outcome.figures["cores"] = cores
+    return outcome
 
 
 async def _peak(connections: Connections, requests: Iterator[bytes]) -> Load:

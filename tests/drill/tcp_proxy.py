@@ -102,7 +102,7 @@ class TcpProxy:
                 raise ConnectionResetError
             writer.write(chunk)
             await writer.drain()
-        if writer.can_write_eof():
+        if not writer.is_closing() and writer.can_write_eof():
             writer.write_eof()
 
     async def _is_cut(self, chunk: bytes, writer: asyncio.StreamWriter) -> bool:

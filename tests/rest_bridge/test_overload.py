@@ -7,6 +7,7 @@
 | every place is taken | 503 | waits, four of them | is answered |
 | four webhooks wait | 503 | 503 | is answered |
 | its time is up while it waits | 503, never started | 503, never started | |
+| the service says "too many" | | 503; fewer are sent to it, the rest waits here | |
 
 What is shed is shed before its token, body or JSON is looked at.
 """
@@ -20,6 +21,7 @@ import pytest
 from google.protobuf.message import Message
 
 from chassis.admission import Bounds
+from chassis.errors import ServiceError
 from tests.rest_bridge.fakes import BEARER, Stage, served
 from tests.rest_bridge.wire import NOTICE, PATIENCE_S
 
@@ -62,16 +64,21 @@ class Crowd:
         self.hand = hand
         self.let_go = asyncio.Event()
         self.tasks: list[asyncio.Task[int]] = []
+        self.has_room = True  # the gateway
         stage.gateway.behave = self._hold
 
     async def _hold(self, _request: Message, _context: Any) -> None:
         await self.let_go.wait()
+        if not self.has_room:
+            raise ServiceError(
+                reason="SERVER_UNAVAILABLE", message="Too many", retry_after_s=1, overloaded=True
+            )
 
     async def reads(self, count: int) -> None:
         await self._come(count, "GET", "/AMK/payments?query=P{}", None)
 
-    async def webhooks(self, count: int) -> None:
-        await self._come(count, "POST", "/AMK/payments", NOTICE)
+    async def webhooks(self, count: int, *, bank: str = "AMK") -> None:
+        await self._come(count, "POST", f"/{bank}/payments", NOTICE)
 
     async def _come(self, count: int, method: str, path: str, body: bytes | None) -> None:
         """Let calls come one after the other, each settled before the next."""
@@ -260,3 +267,32 @@ async def test_many_who_ask_whether_it_is_ready_ask_the_services_once(
         answer.set()
         assert [one.status for one in await asyncio.gather(*asking)] == [200] * 20
         assert len(asked) == 1
+
+
+async def test_what_the_service_behind_has_no_room_for_is_kept_here() -> None:
+    async with crowd() as found:
+        await found.webhooks(4)
+        found.has_room = False
+        assert await found.statuses() == [503] * 4
+        found.has_room = True
+        found.let_go.clear()
+        await found.webhooks(4)
+        assert len(found.started) == 4 + 3, "a place fewer: the fourth waits here"
+        assert await found.statuses() == [503] * 4 + [200] * 4
+
+
+async def test_a_partner_whose_bank_is_slow_costs_another_none_of_its_places() -> None:
+    async with crowd() as found:
+        found.let_go.set()
+        await found.webhooks(1)
+        await found.webhooks(1, bank="XYZ")
+        await asyncio.gather(*found.tasks)
+        found.let_go.clear()
+        await found.webhooks(4)
+        found.has_room = False
+        assert await found.statuses() == [200] * 2 + [503] * 4
+        found.has_room = True
+        found.let_go.clear()
+        before = len(found.started)
+        await found.webhooks(4, bank="XYZ")
+        assert len(found.started) == before + 4
