@@ -20,6 +20,7 @@ from payments.gateway.v1 import operations_service_pb2 as ops
 from payments.khqr.v1 import operations_service_pb2 as khqr
 from rest_bridge.contract import default_contracts_image, load_contract
 from tests.pages import fake_records as records
+from tests.pages.fake_records import made_of
 from tests.rest_bridge.fakes import served
 
 _UNKNOWN_TOKEN = "nobody"
@@ -45,9 +46,22 @@ class FakeOperations:
         """Take the records that a test starts with."""
         self.exceptions = [] if self.empty else records.exceptions(self.now)
 
+    def answer(self, name: str, request: Message, metadata: dict[str, str]) -> Message:
+        """Return the answer of the method `name`.
+
+        :raises ServiceError: it refuses.
+        """
+        subject = _subject(metadata)
+        if subject == _UNKNOWN_TOKEN:
+            raise ServiceError(reason="UNAUTHORIZED", message="Bad or missing token")
+        if name in self.broken:
+            raise ServiceError(reason="SERVER_UNAVAILABLE", message="Try again later")
+        made: Message = getattr(self, name)(request, subject)
+        return made
+
     def get_today(self, _: Message, __: str) -> Message:
         if self.empty:
-            return ops.GetTodayResponse(environment="development", at=self.now)
+            return made_of(ops.GetTodayResponse, environment="development", at=self.now)
         return records.today(
             self.now, sum(one.state != ops.EXCEPTION_STATE_RESOLVED for one in self.exceptions)
         )
@@ -78,34 +92,42 @@ class FakeOperations:
         ]
         start, size = int(request.page_token or 0), request.page_size or 50
         more = str(start + size) if start + size < len(rows) else ""
-        return ops.ListPaymentsResponse(payments=rows[start : start + size], next_page_token=more)
+        return made_of(
+            ops.ListPaymentsResponse, payments=rows[start : start + size], next_page_token=more
+        )
 
     def list_bills(self, _: Message, __: str) -> Message:
-        return ops.ListBillsResponse(bills=[] if self.empty else records.bills(self.now))
+        return made_of(ops.ListBillsResponse, bills=[] if self.empty else records.bills(self.now))
 
     def list_codes(self, _: Message, __: str) -> Message:
-        return ops.ListCodesResponse(codes=[] if self.empty else records.codes(self.now))
+        return made_of(ops.ListCodesResponse, codes=[] if self.empty else records.codes(self.now))
 
     def list_notices(self, _: Message, __: str) -> Message:
-        return ops.ListNoticesResponse(notices=[] if self.empty else records.notices(self.now))
+        return made_of(
+            ops.ListNoticesResponse, notices=[] if self.empty else records.notices(self.now)
+        )
 
     def list_events(self, _: Message, __: str) -> Message:
-        return ops.ListEventsResponse(events=[] if self.empty else records.events(self.now))
+        return made_of(
+            ops.ListEventsResponse, events=[] if self.empty else records.events(self.now)
+        )
 
     def list_exceptions(self, request: ops.ListExceptionsRequest, _: str) -> Message:
         wanted = request.filter.state
-        return ops.ListExceptionsResponse(
+        return made_of(
+            ops.ListExceptionsResponse,
             exceptions=[
                 one
                 for one in self.exceptions
                 if ops.ExceptionState.Name(one.state).endswith(f"_{wanted}")
                 or (not wanted and one.state != ops.EXCEPTION_STATE_RESOLVED)
-            ]
+            ],
         )
 
     def propose_resolution(self, request: ops.ProposeResolutionRequest, subject: str) -> Message:
         one = next(e for e in self.exceptions if e.exception_id == request.exception_id)
-        proposal = ops.Proposal(
+        proposal = made_of(
+            ops.Proposal,
             proposal_id=90 + len(one.proposals),
             exception_id=one.exception_id,
             action=request.action,
@@ -119,7 +141,7 @@ class FakeOperations:
         one.proposals.insert(0, proposal)
         one.state = ops.EXCEPTION_STATE_PROPOSED
         del one.actions[:]
-        return ops.ProposeResolutionResponse(proposal=proposal)
+        return made_of(ops.ProposeResolutionResponse, proposal=proposal)
 
     def decide_proposal(self, request: ops.DecideProposalRequest, subject: str) -> Message:
         one, proposal = next(
@@ -138,29 +160,32 @@ class FakeOperations:
         proposal.decided_by, proposal.decision_reason = subject, request.reason
         proposal.decided_at.FromDatetime(self.now)
         one.state = ops.EXCEPTION_STATE_RESOLVED if approved else ops.EXCEPTION_STATE_OPEN
-        return ops.DecideProposalResponse(exception=one)
+        return made_of(ops.DecideProposalResponse, exception=one)
 
     def get_outbox(self, _: Message, __: str) -> Message:
         if self.empty:
-            return ops.GetOutboxResponse(leads=True)
+            return made_of(ops.GetOutboxResponse, leads=True)
         return records.outbox(self.now)
 
-    def replay_events(self, request: ops.ReplayEventsRequest, _: str) -> Message:
+    def replay_events(self, _: Message, __: str) -> Message:
         sample = records.events(self.now)[:3]
-        topics = [ops.TopicCount(topic=one.topic, events=1) for one in sample]
-        return ops.ReplayEventsResponse(events=len(sample), topics=topics, sample=sample)
+        topics = [made_of(ops.TopicCount, topic=one.topic, events=1) for one in sample]
+        return made_of(ops.ReplayEventsResponse, events=len(sample), topics=topics, sample=sample)
 
     def release_events(self, _: Message, __: str) -> Message:
         parked = records.outbox(self.now).parked[0].first
-        return ops.ReleaseEventsResponse(
-            events=3, topics=[ops.TopicCount(topic=parked.topic, events=3)], sample=[parked]
+        return made_of(
+            ops.ReleaseEventsResponse,
+            events=3,
+            topics=[made_of(ops.TopicCount, topic=parked.topic, events=3)],
+            sample=[parked],
         )
 
     def get_system(self, _: Message, __: str) -> Message:
         return records.system(self.now)
 
     def get_khqr_system(self, _: Message, __: str) -> Message:
-        return khqr.GetKhqrSystemResponse(process=records.process(self.now, "khqr"))
+        return made_of(khqr.GetKhqrSystemResponse, process=records.process(self.now, "khqr"))
 
 
 def _at(stamp: Any) -> datetime:
@@ -185,13 +210,8 @@ async def served_console(*, empty: bool = False) -> AsyncIterator[Console]:
     def answering(name: str) -> Any:
         async def serve(request: Message, context: Any) -> Message:
             fake.requests.append(request)
-            subject = _subject(dict(context.invocation_metadata()))
             try:
-                if subject == _UNKNOWN_TOKEN:
-                    raise ServiceError(reason="UNAUTHORIZED", message="Bad or missing token")
-                if name in fake.broken:
-                    raise ServiceError(reason="SERVER_UNAVAILABLE", message="Try again later")
-                made: Message = getattr(fake, name)(request, subject)
+                made = fake.answer(name, request, dict(context.invocation_metadata()))
             except ServiceError as error:
                 await context.abort(*to_abort(error=error, reasons=contract.reasons, domain="test"))
                 raise

@@ -1,11 +1,14 @@
 """Records as a day's work leaves them: what the console's tests and pictures show."""
 
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
+
+from google.protobuf.message import Message
 
 from payments.gateway.v1 import operations_service_pb2 as ops
 from payments.operations.v1 import operations_pb2 as parts
 
+_M = TypeVar("_M", bound=Message)
 _FIVE_MINUTES = timedelta(minutes=5)
 _DAY_POINTS = 288
 _PEOPLE = [
@@ -21,8 +24,13 @@ _FIRST_BILL = 150001
 MISMATCHED, UNAPPLIED, WAITING, UNKNOWN = 150003, 150007, 150004, 160000
 
 
+def made_of(kind: type[_M], /, **members: Any) -> _M:
+    """Return a message of `kind`: a moment may be a datetime, which its stub does not know."""
+    return kind(**members)
+
+
 def _part(name: str, health: Any, since: datetime, why: str = "") -> parts.Part:
-    return parts.Part(name=name, health=health, since=since, why=why)
+    return made_of(parts.Part, name=name, health=health, since=since, why=why)
 
 
 def health(now: datetime) -> list[parts.Part]:
@@ -50,8 +58,11 @@ def arrivals(now: datetime) -> list[ops.ArrivalPoint]:
         hour = (begins.hour + 7) % 24
         busy = 0 if hour < 6 else 3 if hour < 9 else 7 if hour in {10, 11, 17, 18} else 4
         points.append(
-            ops.ArrivalPoint(
-                at=begins, bill=busy * (3 + at * 7 % 5) // 6, khqr=busy * (2 + at * 5 % 7) // 5
+            made_of(
+                ops.ArrivalPoint,
+                at=begins,
+                bill=busy * (3 + at * 7 % 5) // 6,
+                khqr=busy * (2 + at * 5 % 7) // 5,
             )
         )
     return points
@@ -64,14 +75,15 @@ def latency(now: datetime, owner: str, endpoint: str, base_ms: int) -> parts.End
         calls = one.bill + one.khqr
         swing = (one.at.seconds // 300) * 13 % 37
         points.append(
-            parts.LatencyPoint(
+            made_of(
+                parts.LatencyPoint,
                 at=one.at,
                 calls=calls,
                 p50_ms=base_ms + swing if calls else 0,
                 p95_ms=base_ms * 3 + swing * 4 if calls else 0,
             )
         )
-    return parts.EndpointLatency(owner=owner, endpoint=endpoint, points=points)
+    return made_of(parts.EndpointLatency, owner=owner, endpoint=endpoint, points=points)
 
 
 def latencies(now: datetime) -> list[parts.EndpointLatency]:
@@ -85,13 +97,14 @@ def latencies(now: datetime) -> list[parts.EndpointLatency]:
 
 def today(now: datetime, exceptions: int) -> ops.GetTodayResponse:
     """Return a working day."""
-    return ops.GetTodayResponse(
+    return made_of(
+        ops.GetTodayResponse,
         environment="development",
         at=now,
         parts=health(now),
         collected=[
-            ops.Sum(currency="USD", amount={"value": "48215.75"}, payments=311),
-            ops.Sum(currency="KHR", amount={"value": "96430000"}, payments=118),
+            made_of(ops.Sum, currency="USD", amount={"value": "48215.75"}, payments=311),
+            made_of(ops.Sum, currency="KHR", amount={"value": "96430000"}, payments=118),
         ],
         payments=429,
         notices_confirmed=429,
@@ -111,7 +124,8 @@ def payments(now: datetime) -> list[ops.PaymentRecord]:
         policy, _, amount, currency, channel = _PEOPLE[at % len(_PEOPLE)]
         recorded = now - at * timedelta(minutes=4, seconds=37)
         made.append(
-            ops.PaymentRecord(
+            made_of(
+                ops.PaymentRecord,
                 payment_id=f"payment-{500 - at}",
                 bank_code="AMK",
                 channel=channel,
@@ -135,7 +149,8 @@ def bill(now: datetime, number: int) -> ops.BillRecord:
     """Return one bill."""
     policy, payer, amount, currency, _ = _PEOPLE[(number - _FIRST_BILL) % len(_PEOPLE)]
     state = {MISMATCHED: "OPEN", WAITING: "OPEN"}.get(number, "PAID")
-    return ops.BillRecord(
+    return made_of(
+        ops.BillRecord,
         bill_id=number,
         bank_code="AMK",
         policy_number=policy,
@@ -159,7 +174,8 @@ def bills(now: datetime) -> list[ops.BillRecord]:
 def codes(now: datetime) -> list[ops.CodeRecord]:
     """Return two codes."""
     return [
-        ops.CodeRecord(
+        made_of(
+            ops.CodeRecord,
             code_id=f"code-{number}",
             bill_id=_FIRST_BILL + number,
             policy_number=_PEOPLE[number][0],
@@ -203,7 +219,7 @@ def notice(now: datetime, number: int, **changed: Any) -> ops.NoticeRecord:
         "body_digest": "ab" * 32,
         "payer": paid.payer,
     }
-    return ops.NoticeRecord(**{**given, **changed})
+    return made_of(ops.NoticeRecord, **{**given, **changed})
 
 
 def notices(now: datetime) -> list[ops.NoticeRecord]:
@@ -228,7 +244,7 @@ def event(now: datetime, number: int, **changed: Any) -> ops.EventRecord:
         "offset": 1200 + number,
         "value": '{"eventId":"x","amount":"150.00","currency":"USD"}',
     }
-    return ops.EventRecord(**{**given, **changed})
+    return made_of(ops.EventRecord, **{**given, **changed})
 
 
 def parked_event(now: datetime) -> ops.EventRecord:
@@ -259,7 +275,7 @@ def verification(now: datetime, number: int, **changed: Any) -> ops.Verification
         "asked_at": now - timedelta(minutes=4),
         "answer_digest": "cd" * 32,
     }
-    return ops.VerificationRecord(**{**given, **changed})
+    return made_of(ops.VerificationRecord, **{**given, **changed})
 
 
 _STORY = (
@@ -281,7 +297,8 @@ def steps(now: datetime, until: str = "EVENT_PUBLISHED") -> list[ops.Step]:
     made = []
     for at_ms, kind, cause, subject in _STORY:
         made.append(
-            ops.Step(
+            made_of(
+                ops.Step,
                 at=now - timedelta(minutes=6) + timedelta(milliseconds=at_ms),
                 kind=ops.StepKind.Value(f"STEP_KIND_{kind}"),
                 cause=cause,
@@ -297,7 +314,8 @@ def steps(now: datetime, until: str = "EVENT_PUBLISHED") -> list[ops.Step]:
 def case(now: datetime, number: int) -> ops.GetCaseResponse | None:
     """Return one of the cases, or None where there is none."""
     if number == UNKNOWN:
-        return ops.GetCaseResponse(
+        return made_of(
+            ops.GetCaseResponse,
             bill_id=number,
             standing=ops.STANDING_UNKNOWN_BILL,
             sentence=f"There is no bill {number}, yet the bank told of a payment of it.",
@@ -310,7 +328,8 @@ def case(now: datetime, number: int) -> ops.GetCaseResponse | None:
     record = bill(now, number)
     said = f"Bill {number} over {record.amount.value} {record.currency}"
     if number == MISMATCHED:
-        return ops.GetCaseResponse(
+        return made_of(
+            ops.GetCaseResponse,
             bill_id=number,
             standing=ops.STANDING_EXCEPTION,
             sentence=f"{said}: there is money or a claim that needs a person."
@@ -322,7 +341,8 @@ def case(now: datetime, number: int) -> ops.GetCaseResponse | None:
             steps=steps(now, "NOTICE_VERIFYING"),
         )
     if number == WAITING:
-        return ops.GetCaseResponse(
+        return made_of(
+            ops.GetCaseResponse,
             bill_id=number,
             standing=ops.STANDING_WAITING,
             sentence=f"{said} may have been paid: the bank is being asked.",
@@ -332,7 +352,8 @@ def case(now: datetime, number: int) -> ops.GetCaseResponse | None:
             steps=steps(now, "NOTICE_VERIFYING"),
         )
     paid = payments(now)[number - _FIRST_BILL]
-    return ops.GetCaseResponse(
+    return made_of(
+        ops.GetCaseResponse,
         bill_id=number,
         standing=ops.STANDING_PAID,
         sentence=f"{said} was paid by KHQR, transfer {paid.transaction_id}. Nothing to do.",
@@ -350,7 +371,8 @@ def case(now: datetime, number: int) -> ops.GetCaseResponse | None:
 
 def found(now: datetime, text: str) -> ops.FindCasesResponse:
     """Return what a text leads to: a policy to two bills, a transfer to one."""
-    one = ops.FoundCase(
+    one = made_of(
+        ops.FoundCase,
         bill_id=_FIRST_BILL + 1,
         policy_number="P100000003",
         amount={"value": "89.50"},
@@ -360,14 +382,16 @@ def found(now: datetime, text: str) -> ops.FindCasesResponse:
     )
     if text.startswith("AMK"):
         one.found_as = ops.FOUND_AS_TRANSACTION
-        return ops.FindCasesResponse(cases=[one])
+        return made_of(ops.FindCasesResponse, cases=[one])
     if text == "P100000003":
         one.found_as = ops.FOUND_AS_POLICY
         other = ops.FoundCase()
         other.CopyFrom(one)
         other.bill_id, other.standing = 149990, ops.STANDING_CLOSED
-        return ops.FindCasesResponse(cases=[one, other])
-    return ops.FindCasesResponse()
+        return made_of(ops.FindCasesResponse, cases=[one, other])
+    return made_of(
+        ops.FindCasesResponse,
+    )
 
 
 def exceptions(now: datetime) -> list[ops.ExceptionRecord]:
@@ -379,7 +403,8 @@ def exceptions(now: datetime) -> list[ops.ExceptionRecord]:
         ops.RESOLUTION_ACTION_VOID,
     )
     return [
-        ops.ExceptionRecord(
+        made_of(
+            ops.ExceptionRecord,
             **common,
             exception_id="khqr-3",
             state=ops.EXCEPTION_STATE_PROPOSED,
@@ -393,7 +418,8 @@ def exceptions(now: datetime) -> list[ops.ExceptionRecord]:
             amount={"value": "600000"},
             currency="KHR",
             proposals=[
-                ops.Proposal(
+                made_of(
+                    ops.Proposal,
                     proposal_id=41,
                     exception_id="khqr-3",
                     action=void,
@@ -404,7 +430,8 @@ def exceptions(now: datetime) -> list[ops.ExceptionRecord]:
                 )
             ],
         ),
-        ops.ExceptionRecord(
+        made_of(
+            ops.ExceptionRecord,
             **common,
             exception_id="payment-494",
             state=ops.EXCEPTION_STATE_OPEN,
@@ -421,7 +448,8 @@ def exceptions(now: datetime) -> list[ops.ExceptionRecord]:
             actions=[apply_, refund, void],
             fitting_bill_ids=[150010],
         ),
-        ops.ExceptionRecord(
+        made_of(
+            ops.ExceptionRecord,
             **common,
             exception_id="notice-9",
             state=ops.EXCEPTION_STATE_OPEN,
@@ -441,14 +469,16 @@ def exceptions(now: datetime) -> list[ops.ExceptionRecord]:
 
 def outbox(now: datetime) -> ops.GetOutboxResponse:
     """Return an outbox with one parked key."""
-    return ops.GetOutboxResponse(
+    return made_of(
+        ops.GetOutboxResponse,
         depth=4,
         oldest_at=now - timedelta(minutes=41),
         leads=True,
         last_published_at=now - timedelta(seconds=9),
-        parked=[ops.ParkedKey(key="P10000010", first=parked_event(now), waiting=3)],
+        parked=[made_of(ops.ParkedKey, key="P10000010", first=parked_event(now), waiting=3)],
         orders=[
-            ops.OutboxOrder(
+            made_of(
+                ops.OutboxOrder,
                 order_id=2,
                 kind="REPLAY",
                 requested_at=now - timedelta(hours=3),
@@ -469,14 +499,16 @@ def process(now: datetime, service: str) -> parts.Process:
         if service == "gateway"
         else [("AMK", "qr-generator", parts.BREAKER_STATE_HALF_OPEN, 20, 4)]
     )
-    return parts.Process(
+    return made_of(
+        parts.Process,
         service=service,
         version="0.1.0",
         started_at=now - timedelta(hours=5, minutes=12),
         environment="development",
         configuration_fingerprint="7c1e09ab",
         breakers=[
-            parts.Breaker(
+            made_of(
+                parts.Breaker,
                 owner=owner,
                 endpoint=endpoint,
                 state=state,
@@ -488,11 +520,18 @@ def process(now: datetime, service: str) -> parts.Process:
             for owner, endpoint, state, calls, failed in mine
         ],
         latencies=[one for one in latencies(now) if one.endpoint == mine[0][1]],
-        gauges=[parts.Gauge(name="database connections", used=6, most=20)]
+        gauges=[made_of(parts.Gauge, name="database connections", used=6, most=20)]
         if service == "gateway"
-        else [parts.Gauge(name="calls under way", used=3, most=64)],
+        else [made_of(parts.Gauge, name="calls under way", used=3, most=64)],
         batches=[
-            parts.BatchSizes(name="bill notices", batches=2210, members=7421, largest=64, waiting=0)
+            made_of(
+                parts.BatchSizes,
+                name="bill notices",
+                batches=2210,
+                members=7421,
+                largest=64,
+                waiting=0,
+            )
         ]
         if service == "gateway"
         else [],
@@ -501,7 +540,8 @@ def process(now: datetime, service: str) -> parts.Process:
 
 def system(now: datetime) -> ops.GetSystemResponse:
     """Return the gateway's own word."""
-    return ops.GetSystemResponse(
+    return made_of(
+        ops.GetSystemResponse,
         process=process(now, "gateway"),
         schema_revision="0012",
         database="postgresql",

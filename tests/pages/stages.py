@@ -22,8 +22,10 @@ CONSOLE = {
     "events": "#/events",
     "system": "#/system",
 }
-SANDBOX = ("story", "transfers", "webhooks", "codes", "accounts", "calls", "events")
-SANDBOX += ("policies", "faults")
+SANDBOX = (
+    *("story", "transfers", "webhooks", "codes", "accounts", "calls"),
+    *("events", "policies", "faults"),
+)
 PAGES = [
     *(f"console: {name}" for name in CONSOLE),
     *(f"sandbox: {name}" for name in SANDBOX),

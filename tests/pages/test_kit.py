@@ -158,7 +158,8 @@ async def evaluated(page: Page, module: str, expression: str) -> Any:
 
 LINES = """import('/kit/chart.js').then(({ lineChart }) => {
   place.replaceChildren(lineChart({ key: "k", unit: "ms", summary: "Latency, at most 90 ms",
-    series: [{ name: "p50", values: [10, null, 40] }, { name: "p95", values: [20, null, 90], dashed: true }],
+    series: [{ name: "p50", values: [10, null, 40] },
+      { name: "p95", values: [20, null, 90], dashed: true }],
     labels: ["00:00", "", "00:10"], times: ["00:00", "00:05", "00:10"],
     words: { time: "Time", figures: "Figures", nothing: "Nothing" } }));
 })"""
@@ -173,7 +174,7 @@ async def test_a_line_chart_has_round_numbers_a_gap_and_its_figures(page: Page) 
     ]
     assert await svg.locator("path").count() == 0, "two lonely values each side of the gap"
     spots = await svg.locator("circle").evaluate_all(
-        "(all) => all.map((one) => [Number(one.getAttribute('cx')), Number(one.getAttribute('cy'))])"
+        "(all) => all.map((one) => ['cx', 'cy'].map((name) => Number(one.getAttribute(name))))"
     )
     # 136 px between 100 ms at y 12 and 0 at y 148; the first and last stand at the edges.
     assert spots == [[44, 134.4], [632, 93.6], [44, 120.8], [632, 25.6]]
@@ -185,7 +186,8 @@ async def test_a_line_chart_has_round_numbers_a_gap_and_its_figures(page: Page) 
 BARS = """import('/kit/chart.js').then(({ barChart }) => {
   place.replaceChildren(barChart({ key: "k", summary: "Payments",
     series: [{ name: "bill", values: [2, 0] }, { name: "KHQR", values: [2, 1] }],
-    labels: ["a", "b"], times: ["a", "b"], words: { time: "Time", figures: "Figures", nothing: "-" } }));
+    labels: ["a", "b"], times: ["a", "b"],
+    words: { time: "Time", figures: "Figures", nothing: "-" } }));
 })"""
 
 

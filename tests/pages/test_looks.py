@@ -11,14 +11,14 @@
 
 import shutil
 import subprocess
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
 import pytest_asyncio
-from axe_playwright_python.async_playwright import Axe
+from axe_playwright_python.async_playwright import Axe  # type: ignore[import-untyped] # no stubs
 from playwright.async_api import Browser, Page, expect
 
 from chassis.pages.folder import UnknownType, read_folder
@@ -39,14 +39,13 @@ async def stages(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stag
 
 
 @pytest.fixture(scope="module")
-def khmer_font() -> Iterator[None]:
+def khmer_font() -> None:
     """Skip where no font has Khmer."""
     if _LIST_FONTS is None:
         pytest.skip("fc-list is not installed: nobody knows which fonts there are")
     found = subprocess.run([_LIST_FONTS, ":lang=km"], capture_output=True, text=True, check=True)
     if not found.stdout:
         pytest.skip(_NO_KHMER)
-    yield
 
 
 async def faults_of(page: Page, *, rules: list[str] | None = None) -> list[str]:
