@@ -12,9 +12,23 @@ export const everyMs = 5000;
 const LATEST = 15;
 const HOURS = 4;
 
+// The gateway tells of itself; what the KHQR service calls it tells itself, and its being away
+// is a part that is down, not a page that fails.
 export async function load({ api }) {
-  const [today, latest] = await Promise.all([api.get("ops/today"), api.get("ops/payments", { pageSize: LATEST })]);
-  return { today, payments: latest.payments ?? [] };
+  const [today, latest, khqr] = await Promise.all([api.get("ops/today"), api.get("ops/payments", { pageSize: LATEST }),
+    api.get("ops/system/khqr").then(({ process }) => process, (problem) => ({ problem }))]);
+  const parts = [...(today.parts ?? []), ...partsOf(khqr)];
+  const latencies = [...(today.latencies ?? []), ...(khqr.latencies ?? [])];
+  return { today: { ...today, parts, latencies }, payments: latest.payments ?? [] };
+}
+
+const HEALTH = { CLOSED: "WORKING", HALF_OPEN: "STRAINED", OPEN: "DOWN" };
+
+// A breaker tells how its endpoint does; one that was not called yet tells nothing.
+function partsOf({ breakers = [], problem }) {
+  if (problem) return [{ name: "khqr", health: "DOWN", why: problem.message }];
+  return breakers.map((one) => ({ name: `${one.owner} ${one.endpoint}`, since: one.since,
+    health: Number(one.calls) || one.state !== "CLOSED" ? HEALTH[one.state] : "UNKNOWN" }));
 }
 
 export function draw({ data: { today, payments }, t, now, context }) {
