@@ -3,7 +3,7 @@
 import { evidence } from "./evidence.js";
 import { exceptionPart } from "./exceptions.js";
 import { eventTable, replayForm } from "./events.js";
-import { amountOf, billLink, rawText, said, searchLink, sentence, stateOf, units } from "./shown.js";
+import { amountOf, billLink, cut, rawText, said, sentence, stateOf, units } from "./shown.js";
 import { searchAddress } from "./route.js";
 import { paymentTable } from "./today.js";
 import { element } from "../kit/dom.js";
@@ -62,14 +62,17 @@ function timeline(found, t) {
         element("span", { class: "after quiet small figures" }, after === null ? "" : `+ ${duration(after, units(t))}`),
         element("span", { class: "what" }, said(t, `step.${step.kind}`, step.kind),
           step.cause ? element("span", { class: "quiet" }, ` · ${step.cause}`) : null,
-          element("span", { class: "quiet small" }, step.subject ? ` · ${step.subject}` : null,
-            step.requestId ? [" · ", searchLink(step.requestId)] : null))),
+          element("span", { class: "quiet small" }, step.subject ? [" · ", brief(step.subject)] : null,
+            step.requestId ? [" · ", requestLink(step.requestId)] : null))),
     ];
   });
   return element("section", { class: "part" }, element("h2", {}, t("case.timeline")),
     steps.length ? element("ol", { class: "timeline" }, items.filter(Boolean))
       : element("div", { class: "frame" }, empty(t("case.timeline.none"), t("case.timeline.none.how"))));
 }
+
+const brief = (id) => element("span", { title: id }, cut(id));
+const requestLink = (id) => element("a", { href: searchAddress(id), title: id }, cut(id));
 
 function raw(found, t) {
   const words = { copy: t("copy"), copied: t("copied") };

@@ -2,7 +2,7 @@
 
 import { mayAct } from "./person.js";
 import { address } from "./route.js";
-import { age, searchLink, stateOf } from "./shown.js";
+import { age, cut, searchLink, stateOf } from "./shown.js";
 import { element } from "../kit/dom.js";
 import { count } from "../kit/amount.js";
 import { writeExact } from "../kit/exact.js";
@@ -90,7 +90,7 @@ export function eventTable({ rows, t, empty: nothing, replay, person }) {
     { head: t("partition"), kind: "number", cell: (one) => (one.publishedAt ? one.partition : "–") },
     { head: t("offset"), kind: "number", cell: (one) => (one.publishedAt ? one.offset : "–") },
     { head: t("replays"), kind: "number", cell: (one) => one.replays },
-    { head: t("event"), kind: "id", cell: (one) => original({ key: `event ${one.eventId}`, title: one.eventId, text: pretty(one.value), words }) },
+    { head: t("event"), kind: "wrap", cell: (one) => original({ key: `event ${one.eventId}`, title: cut(one.eventId), text: pretty(one.value), words }) },
     { head: "", label: t("actions"), cell: (one) => (replay && mayAct(person) && one.state === "PUBLISHED" ? element("div", { class: "actions" },
       element("button", { type: "button", class: "small", "data-key": `replay ${one.eventId}`, "aria-label": t("replay.one", { event: one.eventId }),
         onclick: () => replay(one) }, t("replay.do"))) : null) },

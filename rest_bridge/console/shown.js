@@ -35,6 +35,11 @@ export function age(t, text, now) {
 }
 export const since = (t, text, now) => element("span", { title: moment(text) }, age(t, text, now));
 
+// A long id by its beginning.
+const SHOWN = 8;
+const LONG = 20;
+export const cut = (id) => (id.length > LONG ? `${id.slice(0, SHOWN)}…` : id);
+
 // Words of a service that we know in this language, else as it said them.
 export function said(t, key, text) {
   return t(key) === key ? text : t(key);

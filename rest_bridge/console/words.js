@@ -2,7 +2,7 @@
 
 export const en = {
   title: "Payments console", pages: "Pages", skip: "Skip to the page", search: "Search",
-  "search.hint": "Policy, bill, transaction, request or event",
+  "search.hint": "Policy, bill, any id",
   "page.today": "Today", "page.payments": "Payments", "page.exceptions": "Exceptions", "page.events": "Events", "page.system": "System",
   "sign.in": "Sign in", "sign.in.do": "Sign in", "sign.out": "Sign out", token: "Operator's token",
   "token.hint": "Kept in this tab until it is closed. On a laptop, payctl up prints two: the one who proposes may not approve.",

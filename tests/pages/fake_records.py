@@ -34,16 +34,13 @@ def _part(name: str, health: Any, since: datetime, why: str = "") -> parts.Part:
 
 
 def health(now: datetime) -> list[parts.Part]:
-    """Return the parts, one of them strained."""
+    """Return the parts of the gateway."""
     morning = now - timedelta(hours=5, minutes=12)
     return [
         _part("database", parts.HEALTH_WORKING, morning),
         _part("relay", parts.HEALTH_WORKING, morning),
-        _part("kafka", parts.HEALTH_WORKING, morning),
+        _part("events", parts.HEALTH_WORKING, morning),
         _part("AMK payment-verify", parts.HEALTH_WORKING, morning),
-        _part(
-            "AMK qr-generator", parts.HEALTH_STRAINED, now - timedelta(minutes=7), "4 of 20 slow"
-        ),
         _part("integration-service", parts.HEALTH_WORKING, morning),
     ]
 
@@ -87,11 +84,10 @@ def latency(now: datetime, owner: str, endpoint: str, base_ms: int) -> parts.End
 
 
 def latencies(now: datetime) -> list[parts.EndpointLatency]:
-    """Return the endpoints that are called."""
+    """Return the endpoints that the gateway calls."""
     return [
         latency(now, "AMK", "payment-verify", 62),
-        latency(now, "AMK", "qr-generator", 140),
-        latency(now, "INSURER", "premium", 18),
+        latency(now, "INSURER", "integration-service", 18),
     ]
 
 
@@ -117,6 +113,10 @@ def today(now: datetime, exceptions: int) -> ops.GetTodayResponse:
     )
 
 
+def _transaction(number: int) -> str:
+    return f"AMK2026112600{400 - number + _FIRST_BILL:03d}"
+
+
 def payments(now: datetime) -> list[ops.PaymentRecord]:
     """Return sixty payments, newest first."""
     made = []
@@ -129,7 +129,7 @@ def payments(now: datetime) -> list[ops.PaymentRecord]:
                 payment_id=f"payment-{500 - at}",
                 bank_code="AMK",
                 channel=channel,
-                transaction_id=f"AMK2026112600{400 - at:03d}",
+                transaction_id=_transaction(_FIRST_BILL + at),
                 bill_id=_FIRST_BILL + at,
                 policy_number=policy,
                 amount={"value": amount},
@@ -205,7 +205,7 @@ def notice(now: datetime, number: int, **changed: Any) -> ops.NoticeRecord:
         "policy_number": "" if channel == "KHQR" else paid.policy_number,
         "amount": {"value": paid.amount.value},
         "currency": paid.currency,
-        "transaction_id": "" if channel == "KHQR" else "AMK2026112600400",
+        "transaction_id": "" if channel == "KHQR" else _transaction(number),
         "status": "SUCCESS" if channel == "KHQR" else "",
         "merchant_number": "900000000290002" if channel == "KHQR" else "",
         "paid_at": now - timedelta(minutes=4, seconds=2),
@@ -268,7 +268,7 @@ def verification(now: datetime, number: int, **changed: Any) -> ops.Verification
         "bank_code": "AMK",
         "bill_id": number,
         "paid": True,
-        "transaction_id": "AMK2026112600400",
+        "transaction_id": _transaction(number),
         "amount": {"value": asked.amount.value},
         "currency": asked.currency,
         "paid_at": now - timedelta(minutes=4, seconds=2),
@@ -363,7 +363,7 @@ def case(now: datetime, number: int) -> ops.GetCaseResponse | None:
         verifications=[verification(now, number)],
         payments=[paid],
         codes=codes(now)[:1],
-        events=[event(now, 1), event(now, 2), event(now, 3)],
+        events=[event(now, at, key=record.policy_number) for at in (1, 2, 3)],
         steps=steps(now),
         other_bill_ids=[149990],
     )
@@ -519,7 +519,9 @@ def process(now: datetime, service: str) -> parts.Process:
             )
             for owner, endpoint, state, calls, failed in mine
         ],
-        latencies=[one for one in latencies(now) if one.endpoint == mine[0][1]],
+        latencies=latencies(now)
+        if service == "gateway"
+        else [latency(now, "AMK", "qr-generator", 140)],
         gauges=[made_of(parts.Gauge, name="database connections", used=6, most=20)]
         if service == "gateway"
         else [made_of(parts.Gauge, name="calls under way", used=3, most=64)],
