@@ -14,6 +14,7 @@ from typing import cast
 
 _LIMIT_S = 10.0  # an answer that takes longer counts as none
 _OK = 200
+_REFUSED_PAUSE_S = 0.1
 _HEAD_END = b"\r\n\r\n"
 
 
@@ -179,7 +180,8 @@ async def closed_loop(
 ) -> Load:
     """Let `callers` send one request after another for `seconds`, and return every answer.
 
-    It ends sooner where there are no more `requests`.
+    One who is refused comes again a little later. It ends sooner where there are no more
+    `requests`.
     """
     load, began_s = Load(), time.monotonic()
 
@@ -191,6 +193,8 @@ async def closed_loop(
             status = await connections.exchange(request)
             took_s = time.monotonic() - began_s - due_s
             load.answers.append(Answered(due_s=due_s, took_s=took_s, status=status))
+            if status != _OK:
+                await asyncio.sleep(_REFUSED_PAUSE_S)
 
     await asyncio.gather(*(call() for _ in range(callers)))
     return load

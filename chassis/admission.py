@@ -94,6 +94,11 @@ class Admission:
         self.shed = {True: 0, False: 0}  # by vital
 
     @property
+    def most(self) -> int:
+        """How many may be under way."""
+        return self._bounds.most
+
+    @property
     def waiting(self) -> int:
         """How many wait for their turn."""
         return sum(self._waiting.values())

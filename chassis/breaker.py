@@ -55,6 +55,7 @@ class Breaker:
         self._state = BreakerState.CLOSED
         self._failures: deque[bool] = deque(maxlen=window)  # of the last calls, while CLOSED
         self._opened_at = 0.0
+        self._changed_at: float | None = None
         self._succeeded = 0  # probes, while HALF_OPEN
         self._permits: set[Permit] = set()  # calls under way that this state let pass
         self._last_permit = 0
@@ -63,6 +64,21 @@ class Breaker:
     def state(self) -> BreakerState:
         """The state after the last call; OPEN becomes HALF_OPEN when somebody asks to pass."""
         return self._state
+
+    @property
+    def counts(self) -> tuple[int, int]:
+        """The last calls that count, and how many of them failed or were slow."""
+        return len(self._failures), sum(self._failures)
+
+    @property
+    def window(self) -> int:
+        """How many calls it looks back on."""
+        return self._failures.maxlen or 0
+
+    @property
+    def unchanged_for_s(self) -> float | None:
+        """The seconds since the state last changed, None where it never did."""
+        return None if self._changed_at is None else self._clock() - self._changed_at
 
     @property
     def retry_after_s(self) -> float:
@@ -118,6 +134,7 @@ class Breaker:
 
     def _become(self, state: BreakerState) -> None:
         self._state = state
+        self._changed_at = self._clock()
         self._failures.clear()
         self._permits.clear()
         self._succeeded = 0

@@ -70,6 +70,11 @@ class GroupCommit(Generic[T, R]):
         self._accepting = True
         self._writer: asyncio.Task[None] | None = None
 
+    @property
+    def waiting(self) -> int:
+        """How many items wait to be written."""
+        return len(self._queue)
+
     async def submit(self, item: T) -> R:
         """Return what recording `item` gave; a caller that is cancelled cancels nothing else.
 

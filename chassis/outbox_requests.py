@@ -7,9 +7,11 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import ColumnElement, Table, and_, func, insert, literal, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.sql import Select
 
 from chassis.replays import OPEN, Tables
 
@@ -70,6 +72,20 @@ async def find_parked(
     return await _found(connection, tables.outbox, _parked(tables, selection))
 
 
+def published_rows(
+    *, query: Select[Any], tables: Tables, selection: Selection, most: int
+) -> Select[Any]:
+    """Return `query`, over the outbox, for the first of what a replay would deliver."""
+    return _first(query, tables, _replayable(tables, selection), most)
+
+
+def parked_rows(
+    *, query: Select[Any], tables: Tables, selection: Selection, most: int
+) -> Select[Any]:
+    """Return `query`, over the outbox, for the first of what a release would let go."""
+    return _first(query, tables, _parked(tables, selection), most)
+
+
 async def request_replay(
     *, connection: AsyncConnection, tables: Tables, selection: Selection, asked: Asked
 ) -> int:
@@ -102,6 +118,12 @@ async def release(
         update(tables.outbox).where(parked).values(parked_at=None, next_attempt_at=None)
     )
     return found.events
+
+
+def _first(
+    query: Select[Any], tables: Tables, chosen: ColumnElement[bool], most: int
+) -> Select[Any]:
+    return query.where(chosen).order_by(tables.outbox.c.id).limit(most)
 
 
 async def _request(

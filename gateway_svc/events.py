@@ -18,7 +18,7 @@ from google.protobuf.message import Message
 from chassis.money import Money
 from chassis.outbox import Event
 from gateway_svc.code_store import RecordedCode
-from gateway_svc.payment import Bill, Decision, Obligation
+from gateway_svc.payment import Bill, Channel, Decision, Obligation, Settlement
 from gateway_svc.verification import CaseDecision
 from payments.events.v1 import events_pb2
 
@@ -75,6 +75,37 @@ class EventWriter:
             late=payment.late,
             channel=events_pb2.CHANNEL_KHQR,
             assurance=events_pb2.ASSURANCE_BANK_VERIFIED,
+            request_id=request_id,
+            at=at,
+        )
+
+    def of_settlement(
+        self,
+        *,
+        settlement: Settlement,
+        transaction_id: str,
+        paid_at: datetime,
+        channel: Channel,
+        request_id: str,
+        at: datetime,
+    ) -> list[Event]:
+        """Return the events of money that two people applied.
+
+        What the bank vouches for was told as verified when it came.
+        """
+        is_khqr = channel is Channel.KHQR
+        return self._payment_events(
+            names=_BY_NOTICE,
+            obligation=settlement.obligation,
+            bill=settlement.bill,
+            money=settlement.bill.money,
+            transaction_id=transaction_id,
+            paid_at=paid_at,
+            late=settlement.late,
+            channel=events_pb2.CHANNEL_KHQR if is_khqr else events_pb2.CHANNEL_BILL,
+            assurance=(
+                events_pb2.ASSURANCE_BANK_VERIFIED if is_khqr else events_pb2.ASSURANCE_BANK_NOTICE
+            ),
             request_id=request_id,
             at=at,
         )

@@ -16,7 +16,7 @@ from sqlalchemy import (
 )
 
 from chassis.columns import COUNTED_ID, UtcDateTime
-from gateway_svc.tables import id_column, metadata, payments, state_columns
+from gateway_svc.tables import id_column, metadata, payments, recorded_in_order, state_columns
 
 __all__ = ["codes", "khqr_notices", "metadata", "proofs", "questions", "verifications"]
 
@@ -58,6 +58,9 @@ Index(
     postgresql_where=text("next_poll_at IS NOT NULL"),
     sqlite_where=text("next_poll_at IS NOT NULL"),
 )
+# The codes of one bill, ended ones too.
+Index("ix_codes_bill_id", codes.c.bill_id)
+recorded_in_order("ix_codes_created_at", codes.c.created_at)
 
 khqr_notices = Table(
     "khqr_notices",
@@ -97,6 +100,22 @@ Index(
     postgresql_where=text("next_attempt_at IS NOT NULL"),
     sqlite_where=text("next_attempt_at IS NOT NULL"),
 )
+# What needs a person, whatever the number of notices that are decided.
+Index(
+    "ix_khqr_notices_held",
+    khqr_notices.c.id,
+    postgresql_where=text("state = 'HELD'"),
+    sqlite_where=text("state = 'HELD'"),
+)
+# Whose money a payment is.
+Index(
+    "ix_khqr_notices_payment_id",
+    khqr_notices.c.payment_id,
+    postgresql_where=text("payment_id IS NOT NULL"),
+    sqlite_where=text("payment_id IS NOT NULL"),
+)
+Index("ix_khqr_notices_request_id", khqr_notices.c.request_id)
+recorded_in_order("ix_khqr_notices_received_at", khqr_notices.c.received_at)
 
 verifications = Table(
     "verifications",

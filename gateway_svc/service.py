@@ -36,16 +36,25 @@ from gateway_svc.inquiry import LookupRecorder
 from gateway_svc.khqr_codes import KhqrCodes
 from gateway_svc.khqr_confirmation import KhqrConfirmation
 from gateway_svc.migrations import require_newest, upgrade
+from gateway_svc.operations.wiring import Operations
 from gateway_svc.policies import IntegrationService
 from gateway_svc.rows import Overtaken
 from gateway_svc.servicer import GatewayServicer
 from gateway_svc.settings import GatewaySettings
 from gateway_svc.tables import outbox, replays
 from payments.errors.v1 import errors_pb2
-from payments.gateway.v1 import gateway_service_pb2, gateway_service_pb2_grpc
+from payments.gateway.v1 import (
+    gateway_service_pb2,
+    gateway_service_pb2_grpc,
+    operations_service_pb2,
+    operations_service_pb2_grpc,
+)
 
 _DOMAIN = "payments"
-_SERVICE = gateway_service_pb2.DESCRIPTOR.services_by_name["GatewayService"]
+_SERVICES = (
+    gateway_service_pb2.DESCRIPTOR.services_by_name["GatewayService"],
+    operations_service_pb2.DESCRIPTOR.services_by_name["OperationsService"],
+)
 _PROBE_INTERVAL_S = 2.0
 _MEASURE_INTERVAL_S = 5.0
 _RELAY_LOCK = 7_150_002  # any number of ours; migrations have the one before
@@ -79,6 +88,7 @@ class GatewayProcess:
             url=settings.events_url, var_dir=settings.var_dir, options=settings.kafka
         )
         self.leadership = leadership_of(database=self.database, key=_RELAY_LOCK)
+        self.operations = Operations(settings=settings, clock=clock)
         self.metrics = new_registry()
         self._outbox_metrics = OutboxMetrics(
             registry=self.metrics,
@@ -101,7 +111,7 @@ class GatewayProcess:
             random=random.random,
             reached=reached,
             leadership=self.leadership,
-            heard=self._outbox_metrics.heard,
+            heard=self._heard,
             replays=replays,
         )
         events = EventWriter(prefix=settings.topic_prefix, new_id=new_id)
@@ -109,7 +119,12 @@ class GatewayProcess:
             database=self.database, events=events, clock=clock, committed=self.relay.nudge
         )
         banks = {
-            config.code: open_bank(config=config, send=self._http.send, clock=clock)
+            config.code: open_bank(
+                config=config,
+                send=self.operations.watched(bank=config.code, send=self._http.send),
+                clock=clock,
+                breakers=self.operations.breakers,
+            )
             for config in settings.banks.values()
         }
         self.khqr = KhqrConfirmation(
@@ -126,15 +141,16 @@ class GatewayProcess:
         self.completer = Completer(
             database=self.database, questions=self.khqr.questions, clock=clock, plan=settings.polls
         )
-        self._notices = GroupCommit(record=confirmation.record)
+        count = self.operations.counting
+        self._notices = GroupCommit(record=count("bill notices", confirmation.record))
         self._lookups = GroupCommit(
-            record=LookupRecorder(database=self.database, clock=clock).record
+            record=count("look-ups", LookupRecorder(database=self.database, clock=clock).record)
         )
         self._server = Server(
             listen=settings.listen,
             interceptor=CallInterceptor(
                 pool=descriptor_pool.Default(),
-                services=[_SERVICE],
+                services=_SERVICES,
                 reasons=Reasons(
                     pool=descriptor_pool.Default(),
                     enum=errors_pb2.DESCRIPTOR.enum_types_by_name["ErrorReason"],
@@ -149,7 +165,7 @@ class GatewayProcess:
                 budget_s=settings.budget_s,
                 translate=unavailable,
             ),
-            services=[_SERVICE],
+            services=_SERVICES,
             with_reflection=not settings.production,
             tls=settings.tls,
         )
@@ -158,7 +174,7 @@ class GatewayProcess:
                 banks=banks,
                 policies=IntegrationService(
                     base_url=settings.integration_url,
-                    send=self._http.send,
+                    send=self.operations.watched(bank=None, send=self._http.send),
                     timeout_s=settings.integration_timeout_s,
                 ),
                 database=self.database,
@@ -180,6 +196,17 @@ class GatewayProcess:
             self._server.handlers,
         )
         self._writers = (self._notices, self._lookups, self.khqr.bookings)
+        operations_service_pb2_grpc.add_OperationsServiceServicer_to_server(
+            self.operations.servicer(
+                database=self.database,
+                events=events,
+                writers={"bill notices": self._notices, "look-ups": self._lookups},
+                admission=self._server.interceptor.admission,
+                leads=lambda: self.leadership.tenure is not None,
+                nudge=self.relay.nudge,
+            ),
+            self._server.handlers,
+        )
         self._stopping = asyncio.Event()
         self._relayed = asyncio.Event()  # the last events are out: another may lead
         self._leading: asyncio.Task[None] | None = None
@@ -238,10 +265,16 @@ class GatewayProcess:
             await self.database.ping()
         except DatabaseUnavailable as problem:
             _log.warning("database_unavailable", why=str(problem))
+            self.operations.parts.probed(why="it does not answer")
             await self._server.set_serving(serving=False)
             return False
+        self.operations.parts.probed(why="")
         await self._server.set_serving(serving=True)
         return True
+
+    def _heard(self, topic: str, outcome: str) -> None:
+        self._outbox_metrics.heard(topic, outcome)
+        self.operations.parts.published(topic, outcome)
 
     async def stop(self) -> None:
         """Say "not ready", finish what was accepted, publish what is committed, close."""
@@ -261,6 +294,7 @@ class GatewayProcess:
         await self.leadership.close()
         await self._publisher.close()
         await self._http.close()
+        await self.operations.close()
         if self._metrics_server is not None:
             await self._metrics_server.close()
         await self.database.close()

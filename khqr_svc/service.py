@@ -9,10 +9,13 @@ import structlog
 from google.protobuf import descriptor_pool
 
 from chassis.auth import Authenticator, KeyFile
+from chassis.call_log import CallLog
 from chassis.errors import Reasons, ServiceError
+from chassis.fingerprint import fingerprint
 from chassis.http_client import HttpClient
 from chassis.open_channel import open_channel
 from chassis.process import repeat
+from chassis.process_report import Bounded, ProcessReport
 from chassis.rate_limit import RateLimit
 from chassis.rpc import CallInterceptor, utc_now
 from chassis.rpc_server import Server
@@ -23,13 +26,24 @@ from khqr_svc.banks.endpoint import Surroundings
 from khqr_svc.banks.factory import KhqrServiceFactory
 from khqr_svc.gateway import Gateway, TokenFile
 from khqr_svc.generation import Generation
+from khqr_svc.operations.servicer import KhqrOperationsServicer
 from khqr_svc.servicer import KhqrServicer
 from khqr_svc.settings import KhqrSettings
 from payments.errors.v1 import errors_pb2
-from payments.khqr.v1 import khqr_service_pb2, khqr_service_pb2_grpc
+from payments.khqr.v1 import (
+    khqr_service_pb2,
+    khqr_service_pb2_grpc,
+    operations_service_pb2,
+    operations_service_pb2_grpc,
+)
 
 _DOMAIN = "payments"
-_SERVICE = khqr_service_pb2.DESCRIPTOR.services_by_name["KhqrService"]
+_SERVICES = (
+    khqr_service_pb2.DESCRIPTOR.services_by_name["KhqrService"],
+    operations_service_pb2.DESCRIPTOR.services_by_name["KhqrOperationsService"],
+)
+# A secret, or what two replicas that are set alike differ in.
+_NOT_TOLD = ("username", "password", "listen", "metrics_listen", "gateway_token_file")
 _PROBE_INTERVAL_S = 2.0
 _PROBE_TIMEOUT_S = 1.0
 
@@ -53,7 +67,9 @@ class KhqrProcess:
         """
         self._settings = settings
         self._http = HttpClient(connections=50)
-        around = Surroundings(send=self._http.send, clock=timer)
+        around = Surroundings(
+            send=self._http.send, clock=timer, calls=CallLog(clock=clock, timer=timer)
+        )
         self._banks = KhqrServiceFactory(
             settings=settings.banks,
             dialects={
@@ -84,7 +100,7 @@ class KhqrProcess:
             listen=settings.listen,
             interceptor=CallInterceptor(
                 pool=descriptor_pool.Default(),
-                services=[_SERVICE],
+                services=_SERVICES,
                 reasons=reasons,
                 domain=_DOMAIN,
                 authenticator=authenticator,
@@ -92,7 +108,7 @@ class KhqrProcess:
                 budget_s=settings.budget_s,
                 translate=unavailable,
             ),
-            services=[_SERVICE],
+            services=_SERVICES,
             with_reflection=not settings.production,
             tls=settings.tls,
         )
@@ -106,8 +122,32 @@ class KhqrProcess:
             ),
             self._server.handlers,
         )
+        operations_service_pb2_grpc.add_KhqrOperationsServiceServicer_to_server(
+            KhqrOperationsServicer(
+                report=self._report(around=around, started_at=clock()), clock=clock
+            ),
+            self._server.handlers,
+        )
         self._stopping = asyncio.Event()
         self._loops: list[asyncio.Task[None]] = []
+
+    def _report(self, *, around: Surroundings, started_at: datetime) -> ProcessReport:
+        admission = self._server.interceptor.admission
+        return ProcessReport(
+            service="khqr",
+            production=self._settings.production,
+            configuration_fingerprint=fingerprint(settings=self._settings, leaving_out=_NOT_TOLD),
+            started_at=started_at,
+            calls=around.calls,
+            breakers=around.breakers,
+            bounded=[
+                Bounded(
+                    name="calls under way",
+                    used=lambda: admission.under_way,
+                    most=admission.most,
+                )
+            ],
+        )
 
     async def start(self) -> Address:
         """Listen and serve; return the real address.

@@ -3,7 +3,7 @@
 import asyncio
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, MutableMapping
 from datetime import datetime
 
 import structlog
@@ -15,6 +15,7 @@ from gateway_svc.banks.amk import AmkVerifier
 from gateway_svc.banks.configuration import BankConfig
 from gateway_svc.banks.port import Bank
 
+VERIFY = "payment-verify"  # what the one endpoint is called
 _ATTEMPT_S = 2.0
 _SLOW_S = 1.8  # nearly as long as an attempt may take
 _ATTEMPTS = 2
@@ -22,17 +23,28 @@ _ATTEMPTS = 2
 _log = structlog.get_logger()
 
 
-def open_bank(*, config: BankConfig, send: Send, clock: Callable[[], datetime]) -> Bank:
-    """Return the bank of `config`; nothing is connected."""
+def open_bank(
+    *,
+    config: BankConfig,
+    send: Send,
+    clock: Callable[[], datetime],
+    breakers: MutableMapping[tuple[str, str], Breaker] | None = None,
+) -> Bank:
+    """Return the bank of `config`; nothing is connected.
+
+    `breakers` is given those of its endpoints, by owner and endpoint.
+    """
     verifier = None
     if config.account is not None and config.verify is not None:
         breaker = Breaker(
             clock=time.monotonic,
             slow_s=_SLOW_S,
             on_change=lambda state: _log.warning(
-                "breaker", bank=config.code, endpoint="payment-verify", state=state
+                "breaker", bank=config.code, endpoint=VERIFY, state=state
             ),
         )
+        if breakers is not None:
+            breakers[config.code, VERIFY] = breaker
         verifier = AmkVerifier(
             account=config.account,
             url=config.verify.url,

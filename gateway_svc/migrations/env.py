@@ -2,7 +2,7 @@
 
 from alembic import context
 
-from gateway_svc.khqr_tables import metadata
+from gateway_svc.proposal_tables import metadata
 
 context.configure(
     connection=context.config.attributes["connection"],

@@ -40,6 +40,7 @@ class AmkKhqrBank:
         self._sign_in = AmkSignIn(
             endpoint=Endpoint(
                 bank_code=settings.code,
+                name="sign-in",
                 url=qr.base_url + qr.sign_in_path,
                 around=around,
                 may_repeat=server_failed,
@@ -50,6 +51,7 @@ class AmkKhqrBank:
         )
         self._generator = Endpoint(
             bank_code=settings.code,
+            name="qr-generator",
             url=qr.base_url + qr.qr_path,
             around=around,
             # A code may be paid as soon as it exists: only what never arrived is asked twice.

@@ -2,12 +2,13 @@
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from dataclasses import dataclass, field
 
 import structlog
 
 from chassis.breaker import Breaker, BreakerState
+from chassis.call_log import CallLog
 from chassis.http_client import ExchangeFailed, HttpRequest, HttpResponse, Send
 from chassis.resilience import (
     BreakerOpen,
@@ -36,15 +37,21 @@ class Surroundings:
     clock: Callable[[], float]
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     random: Callable[[], float] = random.random
+    calls: CallLog | None = None  # keeps how long they took
+    breakers: MutableMapping[tuple[str, str], Breaker] = field(default_factory=dict)  # is filled
 
 
 class Endpoint:
-    """POSTs JSON to one address; `may_repeat` says which failures allow a second attempt."""
+    """POSTs JSON to one address; `may_repeat` says which failures allow a second attempt.
+
+    `name` is ours for it.
+    """
 
     def __init__(
         self,
         *,
         bank_code: str,
+        name: str,
         url: str,
         around: Surroundings,
         may_repeat: Callable[[Outcome], bool],
@@ -54,9 +61,13 @@ class Endpoint:
         self._clock = around.clock
         self._may_repeat = may_repeat
         self.breaker = Breaker(clock=around.clock, slow_s=ATTEMPT_S, on_change=self._changed)
+        around.breakers[bank_code, name] = self.breaker
+        send = around.send
+        if around.calls is not None:
+            send = around.calls.watched(owner=bank_code, endpoint=name, send=send)
         self._retrying = RetryingSend(
             send=guarded(
-                send=around.send,
+                send=send,
                 breaker=self.breaker,
                 failed=server_failed,
                 attempt_s=ATTEMPT_S,

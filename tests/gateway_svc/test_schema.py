@@ -13,8 +13,8 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from chassis.database import Database
-from gateway_svc.khqr_tables import metadata
 from gateway_svc.migrations import SchemaBehind, require_newest, upgrade
+from gateway_svc.proposal_tables import metadata
 from tests.support.ledger import Ledger, notice_for
 
 AT = "'2025-10-07T05:00:00.000000Z'"
@@ -122,6 +122,9 @@ ILLEGAL = {
     "a notice undone": ["UPDATE notices SET state = 'RECEIVED' WHERE id = 1"],
     "a held notice without a cause": ["UPDATE notices SET hold = NULL WHERE state = 'HELD'"],
     "a notice deleted": ["DELETE FROM notices"],
+    "a held notice ended by one person": [
+        "UPDATE notices SET state = 'DONE', hold = NULL WHERE id = 2"
+    ],
     "the journal changed": ["UPDATE journal SET cause = 'nothing happened'"],
     "the journal deleted": ["DELETE FROM journal"],
     "an event changed": ["UPDATE outbox SET value = 'x'"],
@@ -141,6 +144,20 @@ ILLEGAL_ON_ONE = {
         ],
     },
 }
+
+
+PROPOSAL_OF_VOID = (
+    "INSERT INTO proposals (exception_id, notice_id, hold, held_since, action, reason, "
+    "proposed_by, proposed_at, request_id, state, state_at, state_cause) VALUES "
+    f"('notice-2', 2, 'UNKNOWN_BILL', {AT}, 'VOID', 'no such bill', 'dara', {AT}, 'r', "
+    f"'PROPOSED', {STATE})"
+)
+APPROVED_VOID = [
+    PROPOSAL_OF_VOID,
+    "UPDATE proposals SET state = 'APPROVED', decided_by = 'sophea', "
+    f"decided_at = {AT}, decision_reason = 'right'",
+    "UPDATE notices SET state = 'DONE', hold = NULL WHERE id = 2",
+]
 
 
 @pytest.fixture
@@ -192,7 +209,7 @@ async def test_the_database_refuses_what_its_engine_alone_would_allow(paid: Ledg
         [insert_payment(bill_id="NULL")],
         [insert_payment(**APPLIED), f"INSERT INTO applications VALUES (2, 2, {AT})"],
         ["UPDATE bills SET state = 'CLOSED' WHERE id = 150002"],
-        ["UPDATE notices SET state = 'DONE', hold = NULL WHERE id = 2"],
+        APPROVED_VOID,
     ],
 )
 async def test_the_database_takes_what_is_legal(paid: Ledger, statements: list[str]) -> None:

@@ -52,7 +52,11 @@ class Wire:
             send=self.send, clock=lambda: self.now_s, sleep=self.sleep, random=lambda: 0.5
         )
         return Endpoint(
-            bank_code="AMK", url="http://bank.example/x", around=around, may_repeat=may_repeat
+            bank_code="AMK",
+            name="x",
+            url="http://bank.example/x",
+            around=around,
+            may_repeat=may_repeat,
         )
 
 

@@ -14,8 +14,8 @@ from chassis.money import Currency, Money
 from gateway_svc.confirmation import Confirmation
 from gateway_svc.events import EventWriter
 from gateway_svc.inquiry import LookupRecorder
-from gateway_svc.khqr_tables import metadata
 from gateway_svc.payment import Bill, Decision, Lookup, Notice, Premium
+from gateway_svc.proposal_tables import metadata
 
 START = datetime(2025, 10, 7, 5, 0, tzinfo=UTC)
 DUE_ON = date(2025, 11, 15)

@@ -1,0 +1,1 @@
+"""What operators see and do: the reading side, and how two people end what is held."""

@@ -1,0 +1,1 @@
+"""How the KHQR service stands, for operators."""
