@@ -171,6 +171,7 @@ def state_view(*, parts: StateParts) -> dict[str, Any]:
     store, bank, tokens = parts.store, parts.bank, parts.bank.tokens.counts()
     return {
         "consoleUrl": parts.insurer.console_url(),
+        "latestBillId": _latest_bill_id(store),
         "policies": [policy_view(policy) for policy in parts.policies.every()],
         "lookUps": [
             _look_up_view(row)
@@ -206,6 +207,16 @@ def state_view(*, parts: StateParts) -> dict[str, Any]:
             )
         ],
     }
+
+
+def _latest_bill_id(store: Store) -> int | None:
+    """Return the bill that was looked up, shown as a code or paid last."""
+    row = store.row(
+        "SELECT id FROM (SELECT id, looked_up_at AS at FROM bills WHERE policy_number <> ''"
+        " UNION ALL SELECT bill_id, created_at FROM codes"
+        " UNION ALL SELECT bill_id, paid_at FROM transfers) ORDER BY at DESC LIMIT 1"
+    )
+    return row["id"] if row else None
 
 
 def _look_up_view(row: sqlite3.Row) -> dict[str, Any]:

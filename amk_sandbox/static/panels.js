@@ -1,7 +1,7 @@
 // The bank's back office: what happened, payments, webhooks, codes, accounts, calls, events.
 
 import { post } from "./api.js";
-import { latestBill, policyOf, storyOf } from "./story.js";
+import { policyOf, storyOf } from "./story.js";
 import { element, fold } from "../kit/dom.js";
 import { money } from "../kit/amount.js";
 import { local, moment } from "../kit/moment.js";
@@ -33,7 +33,7 @@ export const heard = (t, key, call) =>
   exchange(t, key, t("asked.answer"), call.asked, t("got.question"), call.answer, t("gave.answer"));
 
 export function storyPanel({ found, t }) {
-  const bill = latestBill(found);
+  const bill = found.latestBillId;
   if (bill === null) return nothing(t, "story");
   const story = storyOf(found, bill);
   const amountOf = (step) => money(step.amount ?? story.amount, step.currency ?? story.currency);

@@ -26,16 +26,6 @@ export function policyOf(found, code) {
   return policy?.number ?? asked ?? null;
 }
 
-// The bill that something happened to last, or null.
-export function latestBill(found) {
-  const times = [
-    ...found.lookUps.map((one) => [one.lookedUpAt, one.billId]),
-    ...found.codes.map((one) => [one.createdAt, one.billId]),
-    ...found.transfers.map((one) => [one.paidAt, one.billId]),
-  ];
-  return times.reduce((last, one) => (last === null || one[0] > last[0] ? one : last), null)?.[1] ?? null;
-}
-
 export function storyOf(found, billId) {
   const steps = [];
   const add = (kind, at, from, to, more) => steps.push({ kind, at, from, to, ...more });

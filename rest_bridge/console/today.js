@@ -16,7 +16,7 @@ const HOURS = 4;
 // is a part that is down, not a page that fails.
 export async function load({ api }) {
   const [today, latest, khqr] = await Promise.all([api.get("ops/today"), api.get("ops/payments", { pageSize: LATEST }),
-    api.get("ops/system/khqr").then(({ process }) => process, (problem) => ({ problem }))]);
+    api.get("ops/system/khqr").then(({ process }) => process ?? {}, (problem) => ({ problem }))]);
   const parts = [...(today.parts ?? []), ...partsOf(khqr)];
   const latencies = [...(today.latencies ?? []), ...(khqr.latencies ?? [])];
   return { today: { ...today, parts, latencies }, payments: latest.payments ?? [] };

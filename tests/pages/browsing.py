@@ -18,6 +18,7 @@ MISSING = (
 _QUIET = (
     "--no-sandbox",
     "--disable-gpu",
+    "--disable-lcd-text",  # grey edges of letters: pictures of few colours
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-default-apps",

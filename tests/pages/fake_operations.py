@@ -185,6 +185,8 @@ class FakeOperations:
         return records.system(self.now)
 
     def get_khqr_system(self, _: Message, __: str) -> Message:
+        if self.empty:
+            return khqr.GetKhqrSystemResponse()
         return made_of(khqr.GetKhqrSystemResponse, process=records.process(self.now, "khqr"))
 
 

@@ -19,7 +19,6 @@ from tests.pages.fake_operations import served_console, token
 from tests.payctl.running_up import payctl_up
 
 _FOLDER = Path(__file__).parents[2] / "docs" / "pictures"
-_COLOURS = 255  # of a palette; a page of ours has few that matter
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,18 +48,8 @@ PICTURES = [
 async def keep(page: Page, name: str) -> None:
     """Write what the page shows as a small PNG."""
     image = Image.open(io.BytesIO(await page.screenshot())).convert("RGB")
-    small = image.quantize(palette=_palette(image), dither=Image.Dither.NONE)
-    small.save(_FOLDER / f"{name}.png", optimize=True)
+    image.save(_FOLDER / f"{name}.png", optimize=True)
     sys.stdout.write(f"{name}.png {(_FOLDER / f'{name}.png').stat().st_size // 1024} KB\n")
-
-
-def _palette(image: Image.Image) -> Image.Image:
-    """Return the colours that fill most of `image`: a ground keeps its own to the last bit."""
-    counted = image.getcolors(maxcolors=image.width * image.height)
-    most = sorted(counted or [], reverse=True)[:_COLOURS]
-    made = Image.new("P", (1, 1))
-    made.putpalette([part for _, colour in most for part in colour])
-    return made
 
 
 async def take_console(browser: Browser) -> None:

@@ -20,6 +20,8 @@ from aiohttp import web
 from playwright.async_api import Browser
 
 from chassis.pages.folder import KIT, read_folder
+from gateway_svc.operations.exception import EXPLANATIONS
+from gateway_svc.operations.standing import SENTENCES
 from tests.pages.browsing import opened
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -92,6 +94,21 @@ async def test_no_script_asks_for_a_word_that_is_not_there(tables: Any, page: st
             assert key in known, f"{path.name}: {key}"
         for beginning in BEGINNING.findall(text):
             assert any(key.startswith(beginning) for key in known), f"{path.name}: {beginning}"
+
+
+async def test_what_the_gateway_says_is_said_in_khmer_too(tables: Any) -> None:
+    khmer = tables["console"]["km"]
+    sentences = {key for key in khmer if key.startswith("sentence.")}
+    assert sentences == {f"sentence.{key}" for key in SENTENCES}
+    for key, text in SENTENCES.items():
+        said = places(khmer[f"sentence.{key}"])
+        # The console writes an amount with its currency.
+        assert said == places(text) - {"currency"}, key
+    explained = {f"explain.{kind.value}.{hold}" for kind, hold in EXPLANATIONS}
+    known = {key for key in khmer if re.match(r"explain\.\w+\.", key)}
+    assert known == explained
+    for _, hold in EXPLANATIONS:
+        assert f"hold.{hold}" in khmer
 
 
 def places(text: str) -> set[str]:
