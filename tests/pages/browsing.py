@@ -18,7 +18,6 @@ MISSING = (
 _QUIET = (
     "--no-sandbox",
     "--disable-gpu",
-    "--disable-lcd-text",  # grey edges of letters: pictures of few colours
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-default-apps",
