@@ -86,7 +86,8 @@ export function webhookPanel({ found, t, done }) {
     ...one, name: `No. ${one.id}`, status: JSON.parse(one.body).status, path: `sandbox/notices/${one.id}/resend` }));
   const rows = [...ofBills, ...ofCodes].flatMap((one) => (one.answers.length
     ? one.answers.map((sending, at) => ({ one, sending, at })) : [{ one, sending: null, at: 0 }]));
-  rows.sort((a, b) => ((a.sending?.sentAt ?? "~") < (b.sending?.sentAt ?? "~") ? 1 : -1));
+  const when = ({ sending }) => sending?.sentAt ?? "~"; // what waits to be sent stands first
+  rows.sort((a, b) => (when(a) < when(b) ? 1 : when(a) > when(b) ? -1 : 0));
   return table({ key: "webhooks", name: t("tab.webhooks"), rows, empty: nothing(t, "webhooks"), columns: [
     { head: t("time"), kind: "figures", cell: ({ sending }) => (sending ? moment(sending.sentAt) : t("not.sent")) },
     { head: t("webhook"), kind: "figures", cell: ({ one }) => one.name },
