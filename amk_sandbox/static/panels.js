@@ -86,7 +86,8 @@ export function webhookPanel({ found, t, done }) {
     ...one, name: `No. ${one.id}`, status: JSON.parse(one.body).status, path: `sandbox/notices/${one.id}/resend` }));
   const rows = [...ofBills, ...ofCodes].flatMap((one) => (one.answers.length
     ? one.answers.map((sending, at) => ({ one, sending, at })) : [{ one, sending: null, at: 0 }]));
-  const when = ({ sending }) => sending?.sentAt ?? "~"; // what waits to be sent stands first
+  // What waits to be sent stands first; within a second the later transfer does.
+  const when = ({ one, sending }) => `${sending?.sentAt ?? "~"} ${one.bankTransactionId ?? ""}`;
   rows.sort((a, b) => (when(a) < when(b) ? 1 : when(a) > when(b) ? -1 : 0));
   return table({ key: "webhooks", name: t("tab.webhooks"), rows, empty: nothing(t, "webhooks"), columns: [
     { head: t("time"), kind: "figures", cell: ({ sending }) => (sending ? moment(sending.sentAt) : t("not.sent")) },

@@ -36,8 +36,8 @@ export const en = {
 
   payer: "Payer", policy: "Policy", bill: "Bill", amount: "Amount", due: "Due on", state: "State", until: "Good until",
   transfer: "Transfer", code: "Code", account: "Account", balance: "Balance", note: "Note", time: "Time", event: "Event",
-  effect: "Effect", says: "Says", answer: "Our answer", tries: "Tries", fault: "Fault", paid: "Paid", channel: "By",
-  call: "Call", status: "Status", took: "Took", happens: "What happens", actions: "Actions", from: "From", to: "To", webhook: "Webhook",
+  effect: "Effect", answer: "Our answer", tries: "Tries", fault: "Fault", paid: "Paid", channel: "By",
+  call: "Call", status: "Status", took: "Took", happens: "What happens", actions: "Actions", webhook: "Webhook",
 
   "state.CONFIRMED": "Confirmed", "state.PENDING": "Pending", "state.REVERSED": "Reversed", "state.REFUSED": "Refused",
   "state.DUE": "Due", "state.SETTLED": "Nothing due", "state.LIVE": "Live", "state.PAID": "Paid", "state.EXPIRED": "Expired",
@@ -96,7 +96,7 @@ export const en = {
   "gave.answer": "What the bank answered", "payload": "What the code says", "nothing.sent": "(empty)",
   copy: "Copy", copied: "Copied",
   "by.BANK": "Sent by itself.", "by.SCHEDULE": "Sent again by schedule.", "by.OPERATOR": "Sent again by hand.",
-  "no.money": "no money moved", "not.told": "not told", none: "none", "not.sent": "not sent yet",
+  "not.told": "not told", none: "none", "not.sent": "not sent yet",
   "settled.by": "settled by {who}", "by.operator": "the operator", "by.event": "an event",
   "event.settled": "Premium settled", "event.unknown": "No such premium",
 

@@ -36,8 +36,8 @@ export const km = {
 
   payer: "អ្នកបង់", policy: "បណ្ណសន្យា", bill: "វិក្កយបត្រ", amount: "ចំនួនទឹកប្រាក់", due: "ថ្ងៃកំណត់", state: "ស្ថានភាព", until: "ប្រើបានដល់",
   transfer: "ការផ្ទេរ", code: "កូដ", account: "គណនី", balance: "សមតុល្យ", note: "កំណត់សម្គាល់", time: "ពេលវេលា", event: "ព្រឹត្តិការណ៍",
-  effect: "លទ្ធផល", says: "ខ្លឹមសារ", answer: "ចម្លើយរបស់យើង", tries: "ចំនួនដង", fault: "កំហុស", paid: "បានបង់", channel: "តាម",
-  call: "សំណើ", status: "លេខស្ថានភាព", took: "រយៈពេល", happens: "អ្វីនឹងកើតឡើង", actions: "សកម្មភាព", from: "ពី", to: "ទៅ", webhook: "សារជូនដំណឹង",
+  effect: "លទ្ធផល", answer: "ចម្លើយរបស់យើង", tries: "ចំនួនដង", fault: "កំហុស", paid: "បានបង់", channel: "តាម",
+  call: "សំណើ", status: "លេខស្ថានភាព", took: "រយៈពេល", happens: "អ្វីនឹងកើតឡើង", actions: "សកម្មភាព", webhook: "សារជូនដំណឹង",
 
   "state.CONFIRMED": "បានបញ្ជាក់", "state.PENDING": "កំពុងរង់ចាំ", "state.REVERSED": "បានបង្វិលវិញ", "state.REFUSED": "ត្រូវបានបដិសេធ",
   "state.DUE": "ត្រូវបង់", "state.SETTLED": "គ្មានអ្វីត្រូវបង់", "state.LIVE": "កំពុងប្រើបាន", "state.PAID": "បានបង់", "state.EXPIRED": "ផុតកំណត់",
@@ -96,7 +96,7 @@ export const km = {
   "gave.answer": "អ្វីដែលធនាគារបានឆ្លើយ", "payload": "អត្ថបទក្នុងកូដ", "nothing.sent": "(ទទេ)",
   copy: "ចម្លង", copied: "បានចម្លង",
   "by.BANK": "ផ្ញើដោយស្វ័យប្រវត្តិ។", "by.SCHEDULE": "ផ្ញើម្ដងទៀតតាមកាលវិភាគ។", "by.OPERATOR": "ផ្ញើម្ដងទៀតដោយដៃ។",
-  "no.money": "ប្រាក់មិនបានផ្ទេរ", "not.told": "មិនបានប្រាប់", none: "គ្មាន", "not.sent": "មិនទាន់ផ្ញើ",
+  "not.told": "មិនបានប្រាប់", none: "គ្មាន", "not.sent": "មិនទាន់ផ្ញើ",
   "settled.by": "ទូទាត់ដោយ {who}", "by.operator": "អ្នកប្រតិបត្តិ", "by.event": "ព្រឹត្តិការណ៍",
   "event.settled": "បុព្វលាភបានទូទាត់", "event.unknown": "គ្មានបុព្វលាភនេះ",
 

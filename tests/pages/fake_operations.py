@@ -19,6 +19,7 @@ from chassis.errors import ServiceError, to_abort
 from payments.gateway.v1 import operations_service_pb2 as ops
 from payments.khqr.v1 import operations_service_pb2 as khqr
 from rest_bridge.contract import default_contracts_image, load_contract
+from tests.pages import fake_day as day
 from tests.pages import fake_records as records
 from tests.pages.fake_records import made_of
 from tests.rest_bridge.fakes import served
@@ -44,7 +45,7 @@ class FakeOperations:
 
     def __post_init__(self) -> None:
         """Take the records that a test starts with."""
-        self.exceptions = [] if self.empty else records.exceptions(self.now)
+        self.exceptions = [] if self.empty else day.exceptions(self.now)
 
     def answer(self, name: str, request: Message, metadata: dict[str, str]) -> Message:
         """Return the answer of the method `name`.
@@ -62,7 +63,7 @@ class FakeOperations:
     def get_today(self, _: Message, __: str) -> Message:
         if self.empty:
             return made_of(ops.GetTodayResponse, environment="development", at=self.now)
-        return records.today(
+        return day.today(
             self.now, sum(one.state != ops.EXCEPTION_STATE_RESOLVED for one in self.exceptions)
         )
 
@@ -165,7 +166,7 @@ class FakeOperations:
     def get_outbox(self, _: Message, __: str) -> Message:
         if self.empty:
             return made_of(ops.GetOutboxResponse, leads=True)
-        return records.outbox(self.now)
+        return day.outbox(self.now)
 
     def replay_events(self, _: Message, __: str) -> Message:
         sample = records.events(self.now)[:3]
@@ -173,7 +174,7 @@ class FakeOperations:
         return made_of(ops.ReplayEventsResponse, events=len(sample), topics=topics, sample=sample)
 
     def release_events(self, _: Message, __: str) -> Message:
-        parked = records.outbox(self.now).parked[0].first
+        parked = day.outbox(self.now).parked[0].first
         return made_of(
             ops.ReleaseEventsResponse,
             events=3,
@@ -182,12 +183,12 @@ class FakeOperations:
         )
 
     def get_system(self, _: Message, __: str) -> Message:
-        return records.system(self.now)
+        return day.system(self.now)
 
     def get_khqr_system(self, _: Message, __: str) -> Message:
         if self.empty:
             return khqr.GetKhqrSystemResponse()
-        return made_of(khqr.GetKhqrSystemResponse, process=records.process(self.now, "khqr"))
+        return made_of(khqr.GetKhqrSystemResponse, process=day.process(self.now, "khqr"))
 
 
 def _at(stamp: Any) -> datetime:

@@ -18,20 +18,6 @@ export function moment(text) {
   return found ? `${found.day} ${found.time} ${OFFSET}` : "–";
 }
 
-// With its milliseconds, for a timeline.
-export function precise(text) {
-  const found = local(text);
-  return found ? `${found.day} ${found.time}.${found.fraction.padEnd(3, "0").slice(0, 3)} ${OFFSET}` : "–";
-}
-
-// Without the day where it is today's.
-export function brief(text, now) {
-  const found = local(text);
-  if (!found) return "–";
-  const today = new Date(now + OFFSET_MS).toISOString().slice(0, 10);
-  return found.day === today ? `${found.time} ${OFFSET}` : `${found.day} ${found.time} ${OFFSET}`;
-}
-
 const STEPS = [["d", 86_400_000], ["h", 3_600_000], ["min", 60_000], ["s", 1000]];
 
 // A length of time in its two largest units: "3 min 20 s", "412 ms".
