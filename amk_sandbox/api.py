@@ -25,7 +25,6 @@ import asyncio
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
-from pathlib import Path
 
 from aiohttp import web
 
@@ -34,7 +33,9 @@ from amk_sandbox.bank_api import BankApi, BankParts, Pace
 from amk_sandbox.books import Books
 from amk_sandbox.desk import Desk
 from amk_sandbox.edge import answer_safely, flag_of, json_answer, optional_text, query_of
+from amk_sandbox.insurer import Insurer
 from amk_sandbox.notices import Notices
+from amk_sandbox.pages import page_routes
 from amk_sandbox.policies import Policies
 from amk_sandbox.refusal import Refusal
 from amk_sandbox.scanning import Scanning
@@ -42,7 +43,6 @@ from amk_sandbox.store import Store
 from amk_sandbox.transfers import Channel, SentBy, Transfer, Transfers
 from amk_sandbox.views import StateParts, bill_view, policy_view, state_view, transfer_view
 
-_STATIC = Path(__file__).parent / "static"
 _BODY_LIMIT_BYTES = 16 * 1024
 _MOST_TRANSFERS = 100
 
@@ -59,6 +59,7 @@ class Sandbox:
     bank_parts: BankParts
     notices: Notices
     scanning: Scanning
+    insurer: Insurer
     pace: Pace
 
 
@@ -81,7 +82,6 @@ def make_app(*, sandbox: Sandbox) -> web.Application:
     app.add_routes(
         [
             web.get("/livez", _live),
-            web.get("/", _page),
             web.get("/policies/{number}/premium", operators.premium),
             web.get("/sandbox/state", operators.state),
             web.get("/sandbox/policies", operators.list_policies),
@@ -95,7 +95,7 @@ def make_app(*, sandbox: Sandbox) -> web.Application:
             web.post("/sandbox/policies/{number}/premium", operators.change_premium),
             web.post("/sandbox/policies/{number}/settle", operators.settle),
             web.post("/sandbox/policies/{number}/due", operators.make_due),
-            web.static("/static", _STATIC),
+            *page_routes(),
             web.post("/auth/sign-in", bank_api.sign_in),
             web.post("/qr/generator", bank_api.generate),
             web.post("/amkpayway/v1/api/payment/payment-verify", bank_api.verify),
@@ -120,6 +120,7 @@ class _Operators:
             notices=sandbox.notices,
             bank=sandbox.bank_parts,
             store=sandbox.store,
+            insurer=sandbox.insurer,
         )
 
     async def premium(self, request: web.Request) -> web.Response:
@@ -217,7 +218,3 @@ def _date_of(text: str) -> date:
 
 async def _live(_: web.Request) -> web.Response:
     return json_answer({"status": "live"})
-
-
-async def _page(_: web.Request) -> web.StreamResponse:
-    return web.FileResponse(_STATIC / "index.html")

@@ -28,7 +28,11 @@ class CodeState(Enum):
 
 @dataclass(frozen=True, kw_only=True)
 class Code:
-    """A code as issued; `policy_number` is the fault's policy that its payer named, if any."""
+    """A code as issued; `policy_number` is the fault's policy that its payer named, if any.
+
+    `shown_for` is the number that the customer's app asked the insurer for: the phone knows
+    it, the bank does not.
+    """
 
     id: int
     bill_id: int
@@ -39,6 +43,7 @@ class Code:
     created_at: str
     expires_at: str
     times_paid: int
+    shown_for: str | None
 
     def state(self, *, now: datetime) -> CodeState:
         """Return how the code stands at `now`."""
@@ -121,9 +126,12 @@ class Codes:
         """Note that the code was paid once more."""
         self._store.run("UPDATE codes SET times_paid = times_paid + 1 WHERE id = ?", code.id)
 
-    def keep_image(self, *, code: Code, image: bytes) -> None:
-        """Keep the image that the insurer showed of the code."""
-        self._store.run("UPDATE codes SET shown_image = ? WHERE id = ?", image, code.id)
+    def keep_shown(self, *, code: Code, image: bytes, query: str) -> Code:
+        """Return the code, with the image that the insurer showed of it for `query` kept."""
+        self._store.run(
+            "UPDATE codes SET shown_image = ?, shown_for = ? WHERE id = ?", image, query, code.id
+        )
+        return self.of_bill(bill_id=code.bill_id, code_id=code.id)
 
     def shown_image(self, *, code: Code) -> bytes | None:
         """Return the image that the insurer showed of the code, if it did."""
@@ -166,4 +174,5 @@ def _code(row: sqlite3.Row) -> Code:
         created_at=row["created_at"],
         expires_at=row["expires_at"],
         times_paid=row["times_paid"],
+        shown_for=row["shown_for"],
     )

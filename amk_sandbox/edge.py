@@ -9,13 +9,11 @@ import structlog
 from aiohttp import web
 
 from amk_sandbox.refusal import Refusal
+from chassis.pages.folder import POLICY
 
 _LONGEST_QUERY = 10  # the specification: "max 10 characters"
 _HEADERS = {
-    # Our own files alone: no inline script or style, no frame around the page.
-    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self';"
-    " connect-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none';"
-    " frame-ancestors 'none'",
+    "Content-Security-Policy": POLICY,
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-store",
@@ -42,7 +40,8 @@ async def answer_safely(request: web.Request, handler: _Handler) -> web.StreamRe
     except Exception:  # noqa: BLE001 # the edge: whatever failed is logged, not shown
         _log.exception("request_failed", path=request.path)
         response = _error(500, "INTERNAL_ERROR", "The sandbox failed; its log says why")
-    response.headers.update(_HEADERS)
+    for name, value in _HEADERS.items():
+        response.headers.setdefault(name, value)  # a file of the page may be kept by browsers
     return response
 
 

@@ -67,6 +67,10 @@ class Insurer:
         self._session = session
         self._bank = settings.bank_code
 
+    def console_url(self) -> str:
+        """Return where the insurer's operators look."""
+        return f"{self._settings.base_url()}/console"
+
     async def look_up(self, *, query: str) -> Answer:
         """Return the answer to "what is due on this number?"."""
         return await self._ask("GET", f"{self._bank}/payments?query={quote(query, safe='')}")

@@ -104,8 +104,7 @@ class Scanning:
                 code="UNREADABLE_CODE",
                 message="The insurer's image is none of the bank's codes",
             )
-        self._codes.keep_image(code=code, image=image)
-        return code
+        return self._codes.keep_shown(code=code, image=image, query=query)
 
     async def pay(self, *, bill_id: int, code_id: int | None, again: bool) -> Scan:
         """Return what came of scanning and paying the bill's code, the latest without an id.

@@ -101,7 +101,8 @@ CREATE TABLE IF NOT EXISTS codes (
   created_at    TEXT NOT NULL,
   expires_at    TEXT NOT NULL,
   times_paid    INTEGER NOT NULL DEFAULT 0,
-  shown_image   BLOB
+  shown_image   BLOB,
+  shown_for     TEXT
 ) STRICT;
 CREATE INDEX IF NOT EXISTS codes_of_bill ON codes (bill_id);
 
@@ -169,4 +170,5 @@ ADDED_COLUMNS = (
         "channel",
         "TEXT NOT NULL DEFAULT 'BILL' CHECK (channel IN ('BILL', 'KHQR'))",
     ),
+    ("codes", "shown_for", "TEXT"),
 )

@@ -123,6 +123,7 @@ def _parts(
             insurer=insurer,
             clock=clock,
         ),
+        insurer=insurer,
         pace=pace,
     )
 

@@ -10,11 +10,13 @@ from amk_sandbox.books import Account, Books
 from amk_sandbox.calls import Call
 from amk_sandbox.codes import Code, Codes
 from amk_sandbox.faults import FAULTS, Faults
+from amk_sandbox.insurer import Insurer
 from amk_sandbox.moments import shown
 from amk_sandbox.notices import Notice, Notices
 from amk_sandbox.policies import Policies, Policy
 from amk_sandbox.store import Store
 from amk_sandbox.transfers import Transfer, Transfers
+from chassis.money import Currency, Money
 
 _MOST_TRANSFERS = 100
 _MOST_CODES = 50
@@ -111,6 +113,7 @@ def code_view(*, code: Code, codes: Codes) -> dict[str, Any]:
         "payload": code.payload,
         "md5": code.md5,
         "policyNumber": codes.policy_of(bill_id=code.bill_id),
+        "shownFor": code.shown_for,
         "createdAt": shown(stored_text=code.created_at),
         "expiresAt": shown(stored_text=code.expires_at),
         "state": code.state(now=codes.now()).value,
@@ -160,13 +163,23 @@ class StateParts:
     notices: Notices
     bank: BankParts
     store: Store
+    insurer: Insurer
 
 
 def state_view(*, parts: StateParts) -> dict[str, Any]:
     """Return everything that the page shows."""
     store, bank, tokens = parts.store, parts.bank, parts.bank.tokens.counts()
     return {
+        "consoleUrl": parts.insurer.console_url(),
+        "latestBillId": _latest_bill_id(store),
         "policies": [policy_view(policy) for policy in parts.policies.every()],
+        "lookUps": [
+            _look_up_view(row)
+            for row in store.rows(
+                "SELECT * FROM bills WHERE policy_number <> '' ORDER BY looked_up_at DESC LIMIT ?",
+                _MOST_TRANSFERS,
+            )
+        ],
         "accounts": [account_view(account) for account in parts.books.accounts()],
         "transfers": [
             transfer_view(transfer=one, store=store)
@@ -193,6 +206,27 @@ def state_view(*, parts: StateParts) -> dict[str, Any]:
                 "SELECT * FROM seen_events ORDER BY rowid DESC LIMIT ?", _MOST_TRANSFERS
             )
         ],
+    }
+
+
+def _latest_bill_id(store: Store) -> int | None:
+    """Return the bill that was looked up, shown as a code or paid last."""
+    row = store.row(
+        "SELECT id FROM (SELECT id, looked_up_at AS at FROM bills WHERE policy_number <> ''"
+        " UNION ALL SELECT bill_id, created_at FROM codes"
+        " UNION ALL SELECT bill_id, paid_at FROM transfers) ORDER BY at DESC LIMIT 1"
+    )
+    return row["id"] if row else None
+
+
+def _look_up_view(row: sqlite3.Row) -> dict[str, Any]:
+    return {
+        "billId": row["id"],
+        "query": row["query"],
+        "policyNumber": row["policy_number"],
+        "amount": str(Money(hundredths=row["hundredths"], currency=Currency(row["currency"]))),
+        "currency": row["currency"],
+        "lookedUpAt": shown(stored_text=row["looked_up_at"]),
     }
 
 

@@ -15,6 +15,7 @@ class Ready:
     token: str
     policy: str
     policy_is_due: bool
+    operators: tuple[tuple[str, str], ...]  # name and token
     khqr_policy: str | None = None  # another one with a premium due, to be paid by code
 
 
@@ -45,15 +46,19 @@ curl -sS -X POST "{sandbox}/sandbox/khqr/{code_id}/pay" -o /dev/null -w "%{{http
 # 7. How its bill stands
 {ask} "{rest}/AMK/payments/{code_id}"; echo
 """
+    people = "".join(f"\n  {name:<6} {token}\n" for name, token in ready.operators)
     return f"""
 Ready. Ctrl-C drains and stops everything.
 
+  Sandbox page  {sandbox + "/":<32}  the customer's phone, the bank's back office
+  Console       {rest + "/console":<32}  what the insurer's operators see and decide
   API docs      {rest}/docs
-  Sandbox page  {sandbox}/
   REST          {rest}{also}
   gRPC          {ready.grpc}
   Files, logs   {ready.var}/, {ready.var}/log/
 {hint}
+The console asks for a token. Take one of these; what one proposes, the other approves:
+{people}
 Copy these lines into another terminal:
 
 export TOKEN={ready.token}

@@ -10,6 +10,8 @@ from payctl.keys import SigningKey, mint
 DEVELOPER_SCOPES = ("payments:inquire", "payments:confirm", "khqr:generate")
 BANK_SCOPES = ("payments:inquire", "payments:confirm")
 KHQR_SCOPES = ("payments:inquire", "khqr:record")
+OPERATOR_SCOPES = ("operations:read", "operations:act")
+OPERATORS = ("sokha", "dara")  # two, for whoever proposes may not approve
 APP_SCOPES = ("payments:inquire", "khqr:generate")
 DEFAULT_BANK = "AMK"
 

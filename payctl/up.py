@@ -24,6 +24,8 @@ from payctl.tokens import (
     DEFAULT_BANK,
     DEVELOPER_SCOPES,
     KHQR_SCOPES,
+    OPERATOR_SCOPES,
+    OPERATORS,
     TokenSettings,
     mint_with,
     read_token_settings,
@@ -99,7 +101,7 @@ async def _run(
 ) -> str:
     """Start all and watch them; return what went wrong."""
     tokens = read_token_settings(variables=around.variables)
-    token = _make_tokens(around, tokens)
+    token, operators = _make_tokens(around, tokens)
     environ = _environ(around, var, tokens)
     found: dict[str, tuple[str, ...]] = {}
     try:
@@ -122,6 +124,7 @@ async def _run(
             sandbox=found[SANDBOX][0],
             var=var,
             token=token,
+            operators=operators,
             policy=policy or FAVOURITE_POLICY,
             policy_is_due=policy is not None,
             khqr_policy=khqr_policy if KHQR in found else None,
@@ -166,8 +169,10 @@ def refuse_taken(*, part: Part, addresses: tuple[Address, ...]) -> None:
                 ) from None
 
 
-def _make_tokens(around: Surroundings, tokens: TokenSettings) -> str:
-    """Write the parts' tokens and return one for the person at the terminal."""
+def _make_tokens(
+    around: Surroundings, tokens: TokenSettings
+) -> tuple[str, tuple[tuple[str, str], ...]]:
+    """Write the parts' tokens; return the terminal's own, and each operator's with the name."""
     key = ensure_keys(folder=tokens.folder)
     if key.key_id not in published_ids(path=tokens.keys_file):
         raise SettingError(
@@ -192,7 +197,9 @@ def _make_tokens(around: Surroundings, tokens: TokenSettings) -> str:
         ("khqr", token("khqr-service", KHQR_SCOPES, bank=None)),
     ):
         write_token(path=tokens.folder / f"{name}.token", token=content)
-    return token("developer", DEVELOPER_SCOPES)
+    # Operators see every bank, so theirs are bound to none.
+    operators = tuple((name, token(name, OPERATOR_SCOPES, bank=None)) for name in OPERATORS)
+    return token("developer", DEVELOPER_SCOPES), operators
 
 
 def _environ(around: Surroundings, var: Path, tokens: TokenSettings) -> dict[str, str]:

@@ -19,7 +19,7 @@ from rest_bridge.codec import Codec
 from rest_bridge.connection import Connection, House
 from rest_bridge.contract import Contract, Method
 from rest_bridge.openapi import openapi_document
-from rest_bridge.pages import PAGE_PATHS, Pages, page_name
+from rest_bridge.pages import PAGE_PATHS, Pages, page_name, static_files, unless_known
 from rest_bridge.peers import Address as PeerAddress
 from rest_bridge.peers import Peers
 from rest_bridge.responses import PART_BYTES, response_of, sent_in_parts
@@ -68,8 +68,9 @@ class Bridge:
         codec = Codec(rules=contract.rules)
         for method in contract.methods:
             codec.compile_all((method.request_type, method.response_type))
+        static = static_files()
         self._table = RouteTable(
-            methods=contract.methods, rules=contract.rules, reserved=PAGE_PATHS
+            methods=contract.methods, rules=contract.rules, reserved=(*PAGE_PATHS, *static)
         )
         self._codec = codec
         self._binder = Binder(codec=codec, rules=contract.rules)
@@ -87,6 +88,7 @@ class Bridge:
             openapi=openapi_document(
                 contract=contract, codec=codec, routes=self._table.routes, version=version
             ),
+            static=static,
         )
 
     @property
@@ -161,7 +163,8 @@ class Bridge:
             request[ROUTE] = page_name(raw_path.decode("latin-1"))
             if request.method not in _PAGE_METHODS:
                 raise words.method_not_allowed(allowed=", ".join(_PAGE_METHODS))
-            return await page()
+            known = request.headers.get(hdrs.IF_NONE_MATCH, "")
+            return unless_known(reply=await page(), if_none_match=known)
         match = self._table.match(raw_path=raw_path)
         if match is None:
             raise words.no_such_route()

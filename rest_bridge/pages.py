@@ -5,51 +5,22 @@ from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
 from chassis.errors import ServiceError
+from chassis.pages.folder import KIT, KIT_PATH, POLICY, StaticFile, is_known, read_folder
 from chassis.single_flight import SingleFlight
 from rest_bridge.surface import Reply, Surface
 from rest_bridge.upstream import Upstream, is_serving
 
 _READY_WITHIN_S = 1.0
-_INITIALIZER = b"""\
-window.addEventListener("load", () => {
-  window.ui = SwaggerUIBundle({
-    url: "openapi.json",
-    dom_id: "#swagger-ui",
-    deepLinking: true,
-    persistAuthorization: false,
-    validatorUrl: null,
-  });
-});
-"""
-_PAGE = b"""\
-<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Payment gateway: the calls</title>
-<link rel="icon" type="image/png" href="docs/favicon-32x32.png">
-<link rel="stylesheet" href="docs/swagger-ui.css">
-</head>
-<body>
-<div id="swagger-ui"></div>
-<script src="docs/swagger-ui-bundle.js"></script>
-<script src="docs/initializer.js"></script>
-</body>
-</html>
-"""
-_PAGE_HEADERS: Mapping[str, str] = {
-    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
-    "img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
-    "frame-ancestors 'none'",
-    "Referrer-Policy": "no-referrer",
-}
+_CONSOLE = Path(__file__).parent / "console"
+_DOCS = Path(__file__).parent / "docs"
+# Swagger UI draws its icons from `data:`.
+_DOCS_POLICY = POLICY.replace("img-src 'self'", "img-src 'self' data:")
 _FILE_HEADERS: Mapping[str, str] = {"Cache-Control": "public, max-age=3600"}
 _PACKAGED = {
     "swagger-ui.css": "text/css",
     "swagger-ui-bundle.js": "text/javascript",
-    "favicon-32x32.png": "image/png",
 }
+
 
 Page = Callable[[], Awaitable[Reply]]
 PAGE_PATHS = (
@@ -57,26 +28,44 @@ PAGE_PATHS = (
     "/livez",
     "/readyz",
     "/openapi.json",
-    "/docs",
-    "/docs/initializer.js",
     *(f"/docs/{name}" for name in _PACKAGED),
 )
 
-_DOCS = "/docs"
+_FOLDERS = ("/docs", "/console", KIT_PATH.rstrip("/"))
 
 
 def page_name(path: str) -> str:
-    """Return what a page's path is called where it is counted: the files of `/docs` are one."""
-    return _DOCS if path.startswith(_DOCS) else path
+    """Return what a page's path is called where it is counted: the files of a folder are one."""
+    return next((folder for folder in _FOLDERS if path.startswith(folder)), path)
+
+
+def static_files() -> Mapping[str, StaticFile]:
+    """Return the console, the documents' page and the kit, by path."""
+    files = {
+        **read_folder(folder=_CONSOLE, at="/console/"),
+        **read_folder(folder=_DOCS, at="/docs/"),
+        **read_folder(folder=KIT, at=KIT_PATH),
+    }
+    for page in ("/console", "/docs"):
+        files[page] = files.pop(f"{page}/index.html")
+    return files
 
 
 class Pages:
     """Answers for the paths that no contract names."""
 
-    def __init__(self, *, surface: Surface, upstream: Upstream, openapi: bytes) -> None:
+    def __init__(
+        self,
+        *,
+        surface: Surface,
+        upstream: Upstream,
+        openapi: bytes,
+        static: Mapping[str, StaticFile],
+    ) -> None:
         self._surface = surface
         self._upstream = upstream
         self._openapi = openapi
+        self._static_files = static
         self._folder = swagger_folder()
         self._files: dict[str, bytes] = {}
         self._asking: SingleFlight[str, Mapping[str, str]] = SingleFlight()
@@ -86,8 +75,6 @@ class Pages:
             "/livez": self._livez,
             "/readyz": self._readyz,
             "/openapi.json": self._document,
-            "/docs": self._docs,
-            "/docs/initializer.js": self._initializer,
         }
 
     def page(self, path: str) -> Page | None:
@@ -95,6 +82,8 @@ class Pages:
         name = path.removeprefix("/docs/")
         if name in _PACKAGED and path != name:
             return lambda: self._packaged(name)
+        if path in self._static_files:
+            return lambda: self._static(path)
         return self._pages.get(path)
 
     async def _index(self) -> Reply:
@@ -128,11 +117,15 @@ class Pages:
     async def _document(self) -> Reply:
         return Reply(status=200, body=self._openapi)
 
-    async def _docs(self) -> Reply:
-        return Reply(status=200, body=_PAGE, content_type="text/html", headers=_PAGE_HEADERS)
-
-    async def _initializer(self) -> Reply:
-        return Reply(status=200, body=_INITIALIZER, content_type="text/javascript")
+    async def _static(self, path: str) -> Reply:
+        file = self._static_files[path]
+        policy = {"Content-Security-Policy": _DOCS_POLICY} if path == "/docs" else {}
+        return Reply(
+            status=200,
+            body=file.body,
+            content_type=file.content_type,
+            headers={**file.headers, **policy},
+        )
 
     async def _packaged(self, name: str) -> Reply:
         # Read once and kept: a thousand that ask for 1.5 MB at once share it.
@@ -144,6 +137,13 @@ class Pages:
             content_type=_PACKAGED[name],
             headers=_FILE_HEADERS,
         )
+
+
+def unless_known(*, reply: Reply, if_none_match: str) -> Reply:
+    """Return `reply`, or 304 without a body where the caller has what it says already."""
+    if not is_known(tag=reply.headers.get("ETag", ""), if_none_match=if_none_match):
+        return reply
+    return Reply(status=304, body=b"", content_type=reply.content_type, headers=reply.headers)
 
 
 def swagger_folder() -> Path:

@@ -41,7 +41,6 @@ FILES = [
     ("/docs/swagger-ui.css", "text/css", b".swagger-ui"),
     ("/docs/swagger-ui-bundle.js", "text/javascript", b"SwaggerUIBundle"),
     ("/docs/initializer.js", "text/javascript", b"openapi.json"),
-    ("/docs/favicon-32x32.png", "image/png", b"PNG"),
 ]
 
 

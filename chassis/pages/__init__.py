@@ -1,0 +1,1 @@
+"""Pages that people look at: static files served strictly, and the kit that they share."""
