@@ -77,8 +77,9 @@ $(VENV)/.bench: $(VENV)/.dev requirements-bench.txt
 	@touch $@
 
 bench: $(VENV)/.bench ## measure ourselves beside Envoy, FastAPI and pgbench (about ten minutes, a quiet machine)
-	@$(BIN)/python -m benchmarks --pictures docs/pictures
-	@$(BIN)/python -m benchmarks.store
+	@$(BIN)/python -m benchmarks --pictures docs/pictures --document docs/benchmarks.md
+	@$(BIN)/python -m benchmarks.store --document docs/benchmarks.md
+	@$(BIN)/python -m benchmarks.khqr --document docs/benchmarks.md
 
 mutants: $(VENV)/.dev ## plant ten faults that lose money, and show which test sees each
 	@$(BIN)/python -m tests.mutants
