@@ -18,6 +18,11 @@ def is_due(*, column: Column[Any], now: datetime) -> ColumnElement[bool]:
     return or_(column <= now, column > now + LONGEST_WAIT)
 
 
-def is_ahead(*, column: Column[Any], now: datetime) -> ColumnElement[bool]:
-    """Return the condition that the moment in `column` is still to come."""
-    return and_(column > now, column <= now + LONGEST_WAIT)
+def is_ahead(
+    *, column: Column[Any], now: ColumnElement[Any], far: ColumnElement[Any]
+) -> ColumnElement[bool]:
+    """Return the condition that the moment in `column` is still to come.
+
+    `now` and `far`, which is `LONGEST_WAIT` later, are parameters of the statement.
+    """
+    return and_(column > now, column <= far)

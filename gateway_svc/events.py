@@ -7,17 +7,16 @@ same on every delivery.
 """
 
 import hashlib
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
-from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 
 from chassis.money import Money
 from chassis.outbox import Event
 from gateway_svc.code_store import RecordedCode
+from gateway_svc.event_values import event_value
 from gateway_svc.payment import Bill, Channel, Decision, Obligation, Settlement
 from gateway_svc.verification import CaseDecision
 from payments.events.v1 import events_pb2
@@ -189,11 +188,5 @@ def _code_topic(prefix: str) -> str:
 
 
 def _event(message: Message, event_id: str, topic: str, key: str, request_id: str) -> Event:
-    value = json.dumps(
-        MessageToDict(message, always_print_fields_with_no_presence=True),
-        ensure_ascii=False,
-        separators=(",", ":"),
-    )
-    return Event(
-        event_id=event_id, topic=topic, key=key, value=value.encode(), request_id=request_id
-    )
+    value = event_value(message=message)
+    return Event(event_id=event_id, topic=topic, key=key, value=value, request_id=request_id)
