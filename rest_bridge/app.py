@@ -19,7 +19,7 @@ from rest_bridge.codec import Codec
 from rest_bridge.connection import Connection, House
 from rest_bridge.contract import Contract, Method
 from rest_bridge.openapi import openapi_document
-from rest_bridge.pages import PAGE_PATHS, Pages, page_name, static_files, unless_known
+from rest_bridge.pages import PAGE_PATHS, Page, Pages, page_name, static_files, unless_known
 from rest_bridge.peers import Address as PeerAddress
 from rest_bridge.peers import Peers
 from rest_bridge.responses import PART_BYTES, response_of, sent_in_parts
@@ -33,6 +33,13 @@ _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _FORWARDED_FOR = "X-Forwarded-For"
 
 _log = structlog.get_logger()
+
+
+class _MayCall(Protocol):
+    def __call__(self, *, address: PeerAddress | None) -> bool:
+        """Tell whether a call is taken from `address`."""
+
+
 ROUTE = web.RequestKey("route", str)  # the template of the route that a request means
 
 
@@ -158,13 +165,10 @@ class Bridge:
 
     async def _reply(self, request: web.BaseRequest, request_id: str, deadline_s: float) -> Reply:
         raw_path, raw_query = _target(request)
-        page = self.pages.page(raw_path.decode("latin-1"))
+        name = raw_path.decode("latin-1")
+        page = self.pages.page(name)
         if page is not None:
-            request[ROUTE] = page_name(raw_path.decode("latin-1"))
-            if request.method not in _PAGE_METHODS:
-                raise words.method_not_allowed(allowed=", ".join(_PAGE_METHODS))
-            known = request.headers.get(hdrs.IF_NONE_MATCH, "")
-            return unless_known(reply=await page(), if_none_match=known)
+            return await self._page(request, page, page_name(name))
         match = self._table.match(raw_path=raw_path)
         if match is None:
             raise words.no_such_route()
@@ -174,7 +178,9 @@ class Bridge:
         route, path = match.by_method[request.method]
         request[ROUTE] = route.template
         if route.method.webhook:
-            self._refuse_strange_address(request, route.method)
+            self._refuse_strange_address(request, self._peers.may_call_webhooks, route.method.name)
+        elif route.template.startswith(words.OPERATIONS):
+            self._refuse_strange_address(request, self._peers.may_operate, route.method.name)
         # Asked before anything is read or parsed, so that what is shed costs next to nothing;
         # taken only with the whole body at hand, so that nobody holds a place by being slow.
         kind = self._kind(route.method, path)
@@ -208,6 +214,15 @@ class Bridge:
         data = self._codec.write(message=answer.message)
         return self._house.surface.success(data=data, metadata=answer.metadata)
 
+    async def _page(self, request: web.BaseRequest, page: Page, name: str) -> Reply:
+        request[ROUTE] = name
+        if name.startswith(words.OPERATIONS):
+            self._refuse_strange_address(request, self._peers.may_operate, name)
+        if request.method not in _PAGE_METHODS:
+            raise words.method_not_allowed(allowed=", ".join(_PAGE_METHODS))
+        known = request.headers.get(hdrs.IF_NONE_MATCH, "")
+        return unless_known(reply=await page(), if_none_match=known)
+
     def _kind(self, method: Method, path: Mapping[str, str]) -> str:
         """Return what a call shares its places with: calls of the same method and partner.
 
@@ -221,13 +236,13 @@ class Bridge:
         if len(self._partners) < _PARTNERS:
             self._partners |= {path[one] for one in (words.PARTNER,) if one in path}
 
-    def _refuse_strange_address(self, request: web.BaseRequest, method: Method) -> None:
+    def _refuse_strange_address(self, request: web.BaseRequest, may: _MayCall, what: str) -> None:
         address = self._peers.caller(
             peer=_peer(request), forwarded=request.headers.getall(_FORWARDED_FOR, [])
         )
-        if not self._peers.may_call_webhooks(address=address):
+        if not may(address=address):
             self._house.counts.add(kind="refused", reason="address")
-            self._house.log.info(event="address_refused", address=str(address), rpc=method.name)
+            self._house.log.info(event="address_refused", address=str(address), what=what)
             raise words.address_refused(address=address)
 
     async def _body(self, request: web.BaseRequest, route: Route, deadline_s: float) -> bytes:

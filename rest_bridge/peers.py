@@ -17,10 +17,11 @@ _HOPS_LIMIT = 32  # more proxies than any road has: the rest is a stranger's
 
 @dataclass(frozen=True, kw_only=True)
 class Peers:
-    """Which networks are proxies of ours, and which may call webhooks."""
+    """Which networks are proxies of ours, which may call webhooks, and where operators sit."""
 
     trusted_proxies: Sequence[Network] = ()
     webhook_allow: Sequence[Network] = ()  # none: everyone
+    operations_allow: Sequence[Network] = ()  # none: everyone
 
     def is_proxy(self, *, address: Address | None) -> bool:
         """Tell whether `address` may say on whose behalf it calls."""
@@ -29,6 +30,10 @@ class Peers:
     def may_call_webhooks(self, *, address: Address | None) -> bool:
         """Tell whether a webhook is taken from `address`; never from an unknown one."""
         return not self.webhook_allow or _within(address, self.webhook_allow)
+
+    def may_operate(self, *, address: Address | None) -> bool:
+        """Tell whether operators work from `address`; never from an unknown one."""
+        return not self.operations_allow or _within(address, self.operations_allow)
 
     def caller(self, *, peer: Address | None, forwarded: Iterable[str]) -> Address | None:
         """Return the address that calls, or None where nobody we trust can say.

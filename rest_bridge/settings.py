@@ -152,4 +152,7 @@ def _read_peers(variables: Variables) -> Peers:
     trusted = networks(name="TRUSTED_PROXIES", text=variables.text("TRUSTED_PROXIES", default=""))
     refuse_everyone(name="TRUSTED_PROXIES", found=trusted)
     allow = networks(name="WEBHOOK_ALLOW", text=variables.text("WEBHOOK_ALLOW", default=""))
-    return Peers(trusted_proxies=trusted, webhook_allow=allow)
+    operators = networks(
+        name="OPERATIONS_ALLOW", text=variables.text("OPERATIONS_ALLOW", default="")
+    )
+    return Peers(trusted_proxies=trusted, webhook_allow=allow, operations_allow=operators)

@@ -17,6 +17,7 @@ from rest_bridge.upstream import REPLAYED
 BODY_LIMIT_BYTES = 64 * 1024
 JSON_TYPE = "application/json"
 REQUEST_ID = "X-Request-ID"
+OPERATIONS = ("/ops/", "/console")  # paths that only operators need
 PARTNER = "bank_code"  # the part of a path that says whose call it is
 _AUTHORIZATION_LIMIT = 4096  # with more, gRPC's limit on metadata (8 KiB) comes into sight
 _AUTHORIZATION = re.compile(r"[\x21-\x7e]+(?: [\x21-\x7e]+)*", re.ASCII)

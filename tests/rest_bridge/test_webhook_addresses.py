@@ -41,6 +41,9 @@ ROWS: list[tuple[str, str, dict[str, str], int]] = [
 ]
 
 
+OPERATIONS = ["/ops/today", "/ops/payments?pageSize=1", "/console", "/console/app.js"]
+
+
 def peers(*, allow: str, trusted: str) -> Peers:
     return Peers(
         webhook_allow=networks(name="W", text=allow),
@@ -118,3 +121,18 @@ async def test_a_flood_of_refusals_does_not_flood_the_log(
                 assert response.status == 403
         assert stage.running.counts.values["refused", "address"] == 100
     assert 60 <= capsys.readouterr().out.count("address_refused") < 80
+
+
+@pytest.mark.parametrize("path", OPERATIONS)
+@pytest.mark.parametrize(("allow", "is_taken"), [("", True), ("127.0.0.1", True), (BANK, False)])
+async def test_operators_are_served_from_their_networks_alone(
+    path: str, allow: str, is_taken: bool
+) -> None:
+    found = Peers(operations_allow=networks(name="O", text=allow))
+    async with served(peers=found) as stage:
+        async with stage.client.get(stage.url(path), headers=BEARER) as response:
+            assert (response.status != 403) is is_taken
+        async with stage.client.get(stage.url(INQUIRY), headers=BEARER) as response:
+            assert response.status == 200
+        async with stage.client.get(stage.url("/docs")) as response:
+            assert response.status == 200
