@@ -6,7 +6,7 @@ PROTOS  = $(shell find protos -name '*.proto' | sort)
 SITE    = $(shell $(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check generate generate-check contracts-check lint types imports drill bench mutants kafka topics screenshots lock clean
+.PHONY: help run test check generate generate-check contracts-check lint types imports drill bench mutants kafka topics dashboards sbom audit screenshots lock clean
 
 help: ## print this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -85,6 +85,17 @@ mutants: $(VENV)/.dev ## plant ten faults that lose money, and show which test s
 
 screenshots: $(VENV)/.dev ## take the pictures of docs/pictures anew (needs chromium and a Khmer font)
 	@$(BIN)/python -m tests.pages.pictures
+
+dashboards: $(VENV)/.dev ## write deploy/grafana/ from its table
+	@$(BIN)/python -m tests.deploy.dashboards
+
+sbom: $(VENV)/.dev ## write var/sbom.json: what the image is made of (CycloneDX)
+	@mkdir -p var
+	@$(BIN)/cyclonedx-py requirements --pyproject pyproject.toml --output-reproducible --short-PURLs \
+		--of JSON -o var/sbom.json requirements.txt && echo "var/sbom.json"
+
+audit: $(VENV)/.dev ## hold what is locked against the list of known vulnerabilities (3: could not be asked)
+	@$(BIN)/python -m tests.audit requirements.txt
 
 lock: $(VENV)/.dev ## lock the dependencies anew, with hashes (needs uv)
 	uv pip compile --generate-hashes --universal --no-header -q pyproject.toml --python-version 3.11 -o requirements.txt

@@ -83,7 +83,9 @@ class _Store:
     async def measure(self, *, callers: int, most: int, seconds: float) -> Measured:
         """Let `callers` confirm one bill after another; batches hold at most `most`."""
         writer: GroupCommit[Notice, object] = GroupCommit(
-            record=self.confirmation.record, most=most
+            record=self.confirmation.record,
+            most=most,
+            writers=2 if self.database.dialect == "postgresql" and most > 1 else 1,
         )
         writer.start()
         took_s: list[float] = []

@@ -6,6 +6,7 @@ SQLAlchemy's `IntegrityError`: that is an answer, not trouble.
 """
 
 import sqlite3
+import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
@@ -22,6 +23,7 @@ from sqlalchemy.ext.asyncio import (
 from sqlalchemy.pool import AsyncAdaptedQueuePool, NullPool
 
 from chassis.crash_points import Reached, no_crash
+from chassis.rested import ping_rested
 
 _SQLITE_READERS = 4  # each connection is a thread; readers never wait for the writer (WAL)
 _READS_ONLY = {"postgresql_readonly": True}  # SQLite ignores it and has its pragma
@@ -117,7 +119,6 @@ class Database:
             self._writer = create_async_engine(
                 parsed,
                 pool_size=pool_size,
-                pool_pre_ping=True,
                 isolation_level="READ COMMITTED",
                 connect_args=self._connect_arguments,
                 **common,
@@ -126,6 +127,7 @@ class Database:
                 isolation_level="REPEATABLE READ", **_READS_ONLY
             )
             self._engines = [self._writer]
+            ping_rested(engine=self._writer.sync_engine, timer=time.monotonic)
         for engine in self._engines:
             event.listen(engine.sync_engine, "handle_error", self._on_error)
 
@@ -139,6 +141,12 @@ class Database:
         """Return how many connections are checked out now."""
         pools = (engine.sync_engine.pool for engine in self._engines)
         return sum(pool.checkedout() for pool in pools if isinstance(pool, AsyncAdaptedQueuePool))
+
+    @property
+    def connections_limit(self) -> int:
+        """Return how many connections may be checked out at once."""
+        pools = (engine.sync_engine.pool for engine in self._engines)
+        return sum(pool.size() for pool in pools if isinstance(pool, AsyncAdaptedQueuePool))
 
     @asynccontextmanager
     async def transaction(

@@ -60,20 +60,32 @@ class GroupCommit(Generic[T, R]):
         most: int = 64,
         queue_limit: int = 1024,
         attempts: int = 8,
+        writers: int = 1,
     ) -> None:
+        """Wire the queue; `writers` write side by side where a whole further batch waits.
+
+        More than one is for a database that writes for several at once.
+        """
         self._record = record
         self._most = most
         self._queue_limit = queue_limit
         self._attempts = attempts
         self._queue: deque[_Waiting[T, R]] = deque()
         self._arrived = asyncio.Event()
+        self._crowded = asyncio.Event()  # a whole batch waits
         self._accepting = True
-        self._writer: asyncio.Task[None] | None = None
+        self._sides = writers
+        self._writers: list[asyncio.Task[None]] = []
+        self._sized: Callable[[int], object] | None = None
 
     @property
     def waiting(self) -> int:
         """How many items wait to be written."""
         return len(self._queue)
+
+    def watch(self, sized: Callable[[int], object]) -> None:
+        """Tell `sized` how many items each batch holds."""
+        self._sized = sized
 
     async def submit(self, item: T) -> R:
         """Return what recording `item` gave; a caller that is cancelled cancels nothing else.
@@ -88,6 +100,8 @@ class GroupCommit(Generic[T, R]):
         waiting = _Waiting[T, R](item=item, answer=asyncio.get_running_loop().create_future())
         self._queue.append(waiting)
         self._arrived.set()
+        if len(self._queue) >= self._most:
+            self._crowded.set()
         return await waiting.answer
 
     async def run_once(self) -> int:
@@ -95,6 +109,8 @@ class GroupCommit(Generic[T, R]):
         batch = [self._queue.popleft() for _ in range(min(self._most, len(self._queue)))]
         if not batch:
             return 0
+        if self._sized is not None:
+            self._sized(len(batch))
         try:
             await self._write(batch)
         finally:  # answers nobody who has an answer
@@ -102,20 +118,28 @@ class GroupCommit(Generic[T, R]):
         return len(batch)
 
     def start(self) -> None:
-        """Start the writer; it is started again if it breaks."""
-        self._writer = asyncio.get_running_loop().create_task(self._run(), name="group-commit")
-        self._writer.add_done_callback(self._writer_ended)
+        """Start the writers; one that breaks is started again."""
+        self._start(helps=False)
+        for _ in range(self._sides - 1):
+            self._start(helps=True)
 
     async def stop(self, *, within_s: float = 5.0) -> None:
         """Take no more items, write what waits within `within_s` seconds, refuse the rest."""
         self._accepting = False
         self._arrived.set()
-        if self._writer is not None:
-            _done, pending = await asyncio.wait({self._writer}, timeout=within_s)
+        self._crowded.set()
+        if self._writers:
+            _done, pending = await asyncio.wait(self._writers, timeout=within_s)
             for late in pending:
                 late.cancel()
-            await asyncio.wait({self._writer})
+            await asyncio.wait(self._writers)
         self._refuse_waiting(QueueFull("the writer has stopped"))
+
+    def _start(self, *, helps: bool) -> None:
+        work = self._help() if helps else self._run()
+        writer = asyncio.get_running_loop().create_task(work, name="group-commit")
+        writer.add_done_callback(lambda ended: self._writer_ended(ended, helps=helps))
+        self._writers.append(writer)
 
     async def _run(self) -> None:
         while self._accepting or self._queue:
@@ -123,14 +147,27 @@ class GroupCommit(Generic[T, R]):
                 self._arrived.clear()
                 await self._arrived.wait()
 
-    def _writer_ended(self, writer: asyncio.Task[None]) -> None:
+    async def _help(self) -> None:
+        """Write where a whole batch waits while another one is being written.
+
+        With less it would only make the batches smaller, and each payment dearer.
+        """
+        while self._accepting:
+            if len(self._queue) < self._most:
+                self._crowded.clear()
+                await self._crowded.wait()
+            else:
+                await self.run_once()
+
+    def _writer_ended(self, writer: asyncio.Task[None], *, helps: bool) -> None:
         problem = None if writer.cancelled() else writer.exception()
         if problem is None and not self._accepting:
             return
         _log.error("group_commit_writer_ended", exc_info=problem)
         self._refuse_waiting(WriterFailed("the writer broke"))
         if self._accepting:
-            self.start()
+            self._writers.remove(writer)
+            self._start(helps=helps)
 
     def _refuse_waiting(self, reason: Exception) -> None:
         _answer(self._queue, reason)

@@ -18,6 +18,7 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     MetaData,
+    Row,
     Table,
     Text,
     Update,
@@ -142,16 +143,21 @@ async def claim(
         OutboxRow(
             id=row.id,
             attempts=row.attempts,
-            event=Event(
-                event_id=row.event_id,
-                topic=row.topic,
-                key=row.event_key,
-                value=row.value,
-                request_id=row.request_id,
-            ),
+            event=event_from(row),
         )
         for row in found
     ]
+
+
+def event_from(row: Row[Any]) -> Event:
+    """Return the event that `row` of the outbox holds."""
+    return Event(
+        event_id=row.event_id,
+        topic=row.topic,
+        key=row.event_key,
+        value=row.value,
+        request_id=row.request_id,
+    )
 
 
 async def mark_published(

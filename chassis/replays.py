@@ -31,7 +31,7 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from chassis.columns import COUNTED_ID, UtcDateTime
-from chassis.outbox import Event, Published
+from chassis.outbox import Event, Published, event_from
 
 OPEN = "delivered_at IS NULL AND refused_because IS NULL"
 _ERROR_LENGTH = 500
@@ -100,7 +100,7 @@ async def claim(*, connection: AsyncConnection, tables: Tables, limit: int) -> S
     """Return up to `limit` events to be delivered once more, in the order of requests."""
     outbox, replays = tables.outbox, tables.replays
     found = await connection.execute(
-        select(replays.c.request_id, replays.c.outbox_id, outbox)
+        select(replays.c.request_id.label("order_id"), replays.c.outbox_id, outbox)
         .join(outbox, outbox.c.id == replays.c.outbox_id)
         .where(replays.c.delivered_at.is_(None), replays.c.refused_because.is_(None))
         .order_by(replays.c.request_id, replays.c.outbox_id)
@@ -108,15 +108,9 @@ async def claim(*, connection: AsyncConnection, tables: Tables, limit: int) -> S
     )
     return [
         Replay(
-            request_id=row.request_id,
+            request_id=row.order_id,
             outbox_id=row.outbox_id,
-            event=Event(
-                event_id=row.event_id,
-                topic=row.topic,
-                key=row.event_key,
-                value=row.value,
-                request_id=row.request_id_1,
-            ),
+            event=event_from(row),
         )
         for row in found
     ]

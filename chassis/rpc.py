@@ -34,6 +34,19 @@ _BOUNDS = Bounds(most=512, kept_for_vital=128, most_of_one_kind=384, waiting=128
 
 _log = structlog.get_logger()
 
+Ended = Callable[[str], None]  # of a call's outcome: OK, CANCELLED, or the reason of its refusal
+Watch = Callable[[str, Mapping[str, Any]], Ended]  # of a call's path and metadata, as it begins
+OK, CANCELLED = "OK", "CANCELLED"
+
+
+def unwatched(_method: str, _metadata: Mapping[str, Any]) -> Ended:
+    """Watch nothing."""
+    return _unheard
+
+
+def _unheard(_outcome: str) -> None:
+    """Hear nothing."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Call:
@@ -82,11 +95,13 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         translate: Callable[[Exception], ServiceError | None],
         bounds: Bounds = _BOUNDS,
         timer: Callable[[], float] = time.monotonic,
+        watch: Watch = unwatched,
     ) -> None:
         """Prepare the checks of every method of `services`.
 
         `translate` gives the reason for an exception of the service's own ports, or None.
-        `bounds` say how many calls may be under way; webhooks are refused last.
+        `bounds` say how many calls may be under way; webhooks are refused last. `watch` hears
+        of each call, and once of its end.
 
         :raises ValueError: a method has no scope in its contract.
         """
@@ -99,6 +114,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         self._budget_s = budget_s
         self._translate = translate
         self._timer = timer
+        self._watch = watch
         self.admission = Admission(bounds=bounds, clock=timer)
 
     async def intercept_service(
@@ -115,23 +131,29 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         serve, kind = handler.unary_unary, handler_call_details.method
 
         async def guarded(request: Message, context: Any) -> Message:
+            ended = self._watch(kind, metadata)
             ends_at_s = self._timer() + self._time_left_s(context)
             try:
                 # Before the token: checking a signature costs more than all else of a refusal.
                 async with self.admission.turn(
                     kind=kind, vital=policy.webhook, ends_at_s=ends_at_s
                 ):
-                    return await self._served(
+                    answer = await self._served(
                         serve, request, context, metadata, policy, ends_at_s=ends_at_s
                     )
             except ServiceError as error:
                 refusal = error
             except Overloaded as problem:
                 refusal = _too_busy(problem)
-            except grpc.aio.AbortError:
+            except (grpc.aio.AbortError, asyncio.CancelledError):
+                ended(CANCELLED)
                 raise
             except Exception as problem:  # noqa: BLE001 - gRPC would send its text to the caller
                 refusal = self._explained(problem, serve.__name__)
+            else:
+                ended(OK)
+                return answer
+            ended(refusal.reason)
             await context.abort(
                 *to_abort(error=refusal, reasons=self._reasons, domain=self._domain)
             )

@@ -21,6 +21,7 @@ from sqlalchemy import (
     func,
     select,
     tuple_,
+    update,
 )
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.dialects.postgresql import ARRAY
@@ -81,37 +82,94 @@ async def insert_set(
     """
     if not rows:
         return []
-    names, wanted = tuple(rows[0]), tuple(returning)
-    if connection.dialect.name == _POSTGRESQL:
-        landed = await connection.execute(
-            _insert_unnested(table, names, wanted, skip_conflicts),
-            {name: [row[name] for row in rows] for name in names},
-        )
+    statement, given = inserting(table=table, rows=rows, dialect=connection.dialect.name)
+    if skip_conflicts:
+        statement = statement.on_conflict_do_nothing()
+    wanted = [table.c[name] for name in returning]
+    if not wanted:
+        await connection.execute(statement, given)
+        return []
+    return (await connection.execute(statement.returning(*wanted), given)).all()
+
+
+def inserting(
+    *, table: Table, rows: Sequence[Mapping[str, Any]], dialect: str
+) -> tuple[Any, dict[str, Any]]:
+    """Return the INSERT of `rows`, of which there is one, to be added to, and its parameters."""
+    if dialect != _POSTGRESQL:
+        return sqlite.insert(table).values(list(rows)), {}
+    names = tuple(rows[0])
+    return _insert_unnested(table, names), {name: [row[name] for row in rows] for name in names}
+
+
+async def update_set(
+    *,
+    connection: AsyncConnection,
+    table: Table,
+    key: str,
+    rows: Sequence[Mapping[str, Any]],
+    keep_if_null: frozenset[str] = frozenset(),
+) -> None:
+    """Set columns of the rows whose `key` is given, each to its own values.
+
+    Every row of `rows` names the same columns. A null for a column of `keep_if_null` leaves the
+    value that is there.
+    """
+    if not rows:
+        return
+    names = tuple(name for name in rows[0] if name != key)
+    dialect = connection.dialect.name
+    statement = _update_of(table, key, names, keep_if_null, dialect)
+    if dialect == _POSTGRESQL:
+        given = {_given(name): [row[name] for row in rows] for name in (key, *names)}
+        await connection.execute(statement, given)
     else:
-        statement: Any = sqlite.insert(table).values(list(rows))
-        if skip_conflicts:
-            statement = statement.on_conflict_do_nothing()
-        if wanted:
-            statement = statement.returning(*(table.c[name] for name in wanted))
-        landed = await connection.execute(statement)
-    return landed.all() if wanted else []
+        await connection.execute(
+            statement, [{_given(name): row[name] for name in (key, *names)} for row in rows]
+        )
+
+
+def _given(name: str) -> str:
+    return f"given_{name}"  # a parameter named as a column means something else to SQLAlchemy
+
+
+@lru_cache(maxsize=64)
+def _update_of(
+    table: Table, key: str, names: tuple[str, ...], keep_if_null: frozenset[str], dialect: str
+) -> Any:
+    if dialect == _POSTGRESQL:
+        columns = (key, *names)
+        given = (
+            func.unnest(
+                *(bindparam(_given(name), type_=ARRAY(table.c[name].type)) for name in columns)
+            )
+            .table_valued(*columns, name="given")
+            .render_derived()
+        )
+        values = {name: given.c[name] for name in names}
+        own = given.c[key]
+    else:
+        values = {name: bindparam(_given(name), type_=table.c[name].type) for name in names}
+        own = bindparam(_given(key), type_=table.c[key].type)
+    return (
+        update(table)
+        .where(table.c[key] == own)
+        .values(
+            {
+                name: func.coalesce(value, table.c[name]) if name in keep_if_null else value
+                for name, value in values.items()
+            }
+        )
+    )
 
 
 @lru_cache(maxsize=256)
-def _insert_unnested(
-    table: Table,
-    names: tuple[str, ...],
-    wanted: tuple[str, ...],
-    skip_conflicts: bool,  # noqa: FBT001 - a key of the cache
-) -> Any:
+def _insert_unnested(table: Table, names: tuple[str, ...]) -> Any:
     given = (
         func.unnest(*(bindparam(name, type_=ARRAY(table.c[name].type)) for name in names))
         .table_valued(*names, name="given")
         .render_derived()
     )
-    statement: Any = postgresql.insert(table).from_select(
+    return postgresql.insert(table).from_select(
         list(names), select(*(given.c[name] for name in names))
     )
-    if skip_conflicts:
-        statement = statement.on_conflict_do_nothing()
-    return statement.returning(*(table.c[name] for name in wanted)) if wanted else statement

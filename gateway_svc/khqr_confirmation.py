@@ -27,6 +27,7 @@ from gateway_svc.khqr_store import (
 )
 from gateway_svc.payment import NoticeState
 from gateway_svc.verification import (
+    CaseDecision,
     KhqrAnswer,
     KhqrNotice,
     Status,
@@ -61,8 +62,14 @@ class KhqrConfirmation:
         pause_after: Callable[[int], timedelta],
         committed: Callable[[], None],
         bounds: Bounds = QUESTIONS_AT_ONCE,
+        recorded: Callable[[CaseDecision], None] = lambda _: None,
+        commit: Callable[..., GroupCommit[KhqrNotice, Booked]] = GroupCommit,
     ) -> None:
-        """Wire the parts; `bounds` say how many questions to one bank are under way at once."""
+        """Wire the parts; `bounds` say how many questions to one bank are under way at once.
+
+        `recorded` hears of what each answer of a bank came to, once that is on disk;
+        `commit` makes the writer.
+        """
         self._database = database
         self._banks = banks
         self._clock = clock
@@ -75,8 +82,9 @@ class KhqrConfirmation:
             pause_after=pause_after,
             committed=committed,
             bounds=bounds,
+            recorded=recorded,
         )
-        self.bookings: GroupCommit[KhqrNotice, Booked] = GroupCommit(record=self._book)
+        self.bookings: GroupCommit[KhqrNotice, Booked] = commit(record=self._book)
 
     async def confirm(self, *, notice: KhqrNotice, ends_at_s: float) -> KhqrOutcome:
         """Return the answer to `notice`, by `ends_at_s` of the monotonic clock.
@@ -96,11 +104,10 @@ class KhqrConfirmation:
         answer = None
         for _ in range(2):  # a question in flight may have been asked before this was told
             if answer is None:
-                await self.questions.ask(
+                told = await self.questions.ask(
                     bill_id=notice.bill_id, bank_code=notice.bank_code, ends_at_s=ends_at_s
                 )
-                async with self._database.reading() as connection:
-                    answer = await present_answer(connection=connection, notice_id=booked.notice_id)
+                answer = told.get(booked.notice_id) or await self._present(booked.notice_id)
         if answer is None:
             raise ServiceError(
                 reason="SERVER_UNAVAILABLE",
@@ -108,6 +115,10 @@ class KhqrConfirmation:
                 retry_after_s=5,
             )
         return KhqrOutcome(answer=answer, replayed=False)
+
+    async def _present(self, notice_id: int) -> KhqrAnswer | None:
+        async with self._database.reading() as connection:
+            return await present_answer(connection=connection, notice_id=notice_id)
 
     async def _book(self, notices: Sequence[KhqrNotice]) -> list[Booked]:
         unheard: set[int] = set()

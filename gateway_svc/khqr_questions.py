@@ -8,25 +8,24 @@ few wait.
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
+from types import MappingProxyType
+from typing import Any
 
 import structlog
 
 from chassis.admission import Admission, Bounds, Overloaded
-from chassis.attempts import repeated
 from chassis.database import Database
 from chassis.errors import ServiceError
-from chassis.outbox import append
+from chassis.group_commit import GroupCommit
 from chassis.single_flight import SingleFlight
 from gateway_svc.banks.port import Bank
-from gateway_svc.case_store import load_case, record_case
+from gateway_svc.case_loading import Answered
+from gateway_svc.case_recording import CaseRecorder
 from gateway_svc.events import EventWriter
-from gateway_svc.khqr_law import decide_case
-from gateway_svc.khqr_store import leave_question, take_question
-from gateway_svc.rows import Overtaken
-from gateway_svc.tables import outbox
-from gateway_svc.verification import CaseDecision, Finding, Verification
+from gateway_svc.khqr_store import leave_questions, take_questions
+from gateway_svc.verification import CaseDecision, KhqrAnswer
 
 _RECORDING_S = 0.7  # asking ends this long before the deadline, so that recording fits
 _LEASE = timedelta(seconds=6)  # longer than any question may take
@@ -41,6 +40,9 @@ QUESTIONS_AT_ONCE = Bounds(
     waiting_vital=24,
     patience_vital_s=1.5,
 )
+
+KhqrAnswers = Mapping[int, KhqrAnswer]
+_NOTHING_NEW: KhqrAnswers = MappingProxyType({})
 
 _log = structlog.get_logger()
 
@@ -59,73 +61,107 @@ class KhqrQuestions:
         pause_after: Callable[[int], timedelta],
         committed: Callable[[], None],
         bounds: Bounds,
+        recorded: Callable[[CaseDecision], None],
     ) -> None:
         self._database = database
         self._banks = banks
-        self._events = events
         self._clock = clock
         self._owner = owner
-        self._pause_after = pause_after
-        self._committed = committed
-        self._asking: SingleFlight[int, None] = SingleFlight()
+        self._asking: SingleFlight[int, KhqrAnswers] = SingleFlight()
         self._places = Admission(bounds=bounds, clock=time.monotonic)
+        self.recorder = CaseRecorder(
+            database=database,
+            events=events,
+            clock=clock,
+            owner=owner,
+            pause_after=pause_after,
+            committed=committed,
+            recorded=recorded,
+        )
+        self._takes: GroupCommit[int, bool] = GroupCommit(record=self.take)
+        self._records: GroupCommit[Answered, CaseDecision] = GroupCommit(
+            record=self.recorder.record
+        )
+        self.writers: Mapping[str, GroupCommit[Any, Any]] = {
+            "khqr_questions": self._takes,
+            "khqr_answers": self._records,
+        }
 
     @property
     def bank_codes(self) -> list[str]:
         """The banks that can be asked."""
         return [code for code, bank in self._banks.items() if bank.verifier is not None]
 
-    async def close(self) -> None:
-        """Stop asking."""
-        await self._asking.close()
+    def start(self) -> None:
+        """Start what records."""
+        for writer in self.writers.values():
+            writer.start()
 
-    async def _ask(self, bill_id: int, bank_code: str, ends_at_s: float) -> None:
+    async def close(self) -> None:
+        """Stop asking; what banks have said is recorded."""
+        await self._asking.close()
+        for writer in self.writers.values():
+            await writer.stop()
+
+    async def _ask(self, bill_id: int, bank_code: str, ends_at_s: float) -> KhqrAnswers:
         verifier = self._banks[bank_code].verifier
         if (
             verifier is None
             or time.monotonic() >= ends_at_s
             or not await self._taken(bill_id, ends_at_s)
         ):
-            return
+            return _NOTHING_NEW
         try:
             finding = await verifier.verify(bill_id=bill_id, ends_at_s=ends_at_s)
         except BaseException:
-            async with self._database.transaction(name="khqr_leave") as connection:
-                await leave_question(connection=connection, bill_id=bill_id, owner=self._owner)
+            await self._leave(bill_id)
             raise
-        await self._record(bill_id, finding)
+        decision = await self._records.submit(Answered(bill_id=bill_id, finding=finding))
+        return {
+            change.notice.notice_id: change.answer
+            for change in decision.changes
+            if change.answer is not None
+        }
 
     async def _taken(self, bill_id: int, ends_at_s: float) -> bool:
         """Return whether we may ask; False once somebody else has asked meanwhile."""
         waited = False
         while time.monotonic() < ends_at_s:
-            async with self._database.transaction(name="khqr_take") as connection:
-                if await take_question(
-                    connection=connection,
-                    bill_id=bill_id,
-                    owner=self._owner,
-                    now=self._clock(),
-                    length=_LEASE,
-                ):
-                    if waited:  # their answer is on disk: let the next one ask
-                        await leave_question(
-                            connection=connection, bill_id=bill_id, owner=self._owner
-                        )
-                    return not waited
+            if await self._takes.submit(bill_id):
+                if waited:  # their answer is on disk: let the next one ask
+                    await self._leave(bill_id)
+                return not waited
             waited = True
             await asyncio.sleep(_LOOK_AGAIN_S)
         return False
 
+    async def take(self, bill_ids: Sequence[int]) -> list[bool]:
+        """Return of each bill whether we may ask about it; nobody else may until then."""
+        async with self._database.transaction(name="khqr_take") as connection:
+            taken = await take_questions(
+                connection=connection,
+                bill_ids=bill_ids,
+                owner=self._owner,
+                now=self._clock(),
+                length=_LEASE,
+            )
+        return [bill_id in taken for bill_id in bill_ids]
+
+    async def _leave(self, bill_id: int) -> None:
+        async with self._database.transaction(name="khqr_leave") as connection:
+            await leave_questions(connection=connection, bill_ids=[bill_id], owner=self._owner)
+
     async def ask(
         self, *, bill_id: int, bank_code: str, ends_at_s: float, waited_for: bool = True
-    ) -> None:
+    ) -> KhqrAnswers:
         """Ask the bank about a bill and record what it says, unless somebody asks already.
 
+        Return the answers that notices of the bill have got by it, by their ids.
         Whoever comes while the question is in flight waits for its record and asks nothing.
         Where too many wait for the bank nobody is asked: what is due stays due. `waited_for`
         says that a caller waits for the answer.
         """
-        await self._asking.fly(
+        return await self._asking.fly(
             key=bill_id,
             call=lambda: self._ask_in_turn(
                 bill_id, bank_code, ends_at_s - _RECORDING_S, waited_for=waited_for
@@ -151,68 +187,15 @@ class KhqrQuestions:
 
     async def _ask_in_turn(
         self, bill_id: int, bank_code: str, ends_at_s: float, *, waited_for: bool
-    ) -> None:
+    ) -> KhqrAnswers:
         kind = _kind(bank_code, waited_for=waited_for)
         try:
             async with self._places.turn(kind=kind, vital=waited_for, ends_at_s=ends_at_s):
-                await self._ask(bill_id, bank_code, ends_at_s)
+                return await self._ask(bill_id, bank_code, ends_at_s)
         except Overloaded:
             _log.info("question_postponed", bank=bank_code, bill_id=bill_id)
-
-    async def _record(self, bill_id: int, finding: Finding) -> CaseDecision:
-        decision = await repeated(
-            work=lambda: self._record_once(bill_id, finding), also_after=(Overtaken,)
-        )
-        self._committed()
-        _report(decision)
-        return decision
-
-    async def _record_once(self, bill_id: int, finding: Finding) -> CaseDecision:
-        now = self._clock()
-        named = finding.transaction_id if isinstance(finding, Verification) else None
-        async with self._database.transaction(name="khqr_record") as connection:
-            case = await load_case(connection=connection, bill_id=bill_id, named=named)
-            decision = decide_case(case=case, finding=finding, now=now)
-            events = self._events.of_case(
-                decision=decision,
-                request_id=case.notices[0].request_id if case.notices else "",
-                at=now,
-            )
-            await record_case(
-                connection=connection,
-                decision=decision,
-                at=now,
-                next_attempt_at={
-                    notice.notice_id: now + self._pause_after(notice.asked)
-                    for notice in case.notices
-                },
-                events=len(events),
-            )
-            await leave_question(connection=connection, bill_id=bill_id, owner=self._owner)
-            await append(connection=connection, table=outbox, events=events, at=now)
-        return decision
+            return _NOTHING_NEW
 
 
 def _kind(bank_code: str, *, waited_for: bool) -> str:
     return f"{bank_code}, {'waited for' if waited_for else 'later'}"
-
-
-def _report(decision: CaseDecision) -> None:
-    """Say what needs a person."""
-    bill = decision.case.bill
-    for change in decision.changes:
-        if change.hold is not None and change.hold != change.notice.hold:
-            _log.warning(
-                "khqr_notice_held",
-                bank=bill.bank_code,
-                bill_id=bill.bill_id,
-                hold=change.hold,
-                notice_request_id=change.notice.request_id,
-            )
-    if decision.payment is not None and decision.payment.applied_to is None:
-        _log.warning(
-            "payment_unapplied",
-            bank=bill.bank_code,
-            bill_id=bill.bill_id,
-            transaction_id=decision.payment.transaction_id,
-        )

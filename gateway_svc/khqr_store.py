@@ -3,17 +3,19 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import and_, func, or_, select, update
+from sqlalchemy import bindparam, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from chassis.due import is_due
+from chassis.sets import among, among_rows, insert_set, inserting, rows_as
 from gateway_svc.answers import khqr_answer_text, parse_khqr_answer
 from gateway_svc.khqr_booking import Booking
 from gateway_svc.khqr_tables import codes, khqr_notices, questions
 from gateway_svc.payment import Bill, NoticeState
-from gateway_svc.rows import amount_columns, bill_from, insert_for
+from gateway_svc.rows import amount_columns, bill_from
 from gateway_svc.tables import bills
 from gateway_svc.verification import KhqrAnswer, KhqrNotice
 
@@ -40,8 +42,15 @@ class DueQuestion:
 
 async def find_bills(*, connection: AsyncConnection, bill_ids: Sequence[int]) -> dict[int, Bill]:
     """Return the bills there are among `bill_ids`."""
-    rows = await connection.execute(select(bills).where(bills.c.id.in_(sorted(set(bill_ids)))))
+    rows = await connection.execute(
+        _bills_among(connection.dialect.name), {"ids": sorted(set(bill_ids))}
+    )
     return {row.id: bill_from(row) for row in rows}
+
+
+@lru_cache
+def _bills_among(dialect: str) -> Any:
+    return select(bills).where(among(column=bills.c.id, name="ids", dialect=dialect))
 
 
 async def book_notices(
@@ -57,29 +66,18 @@ async def book_notices(
     while asking leaves it to the completer.
     """
     wanted = {(notice.bank_code, notice.digest): (notice, booking) for notice, booking in booked}
-    landed = (
-        await connection.execute(
-            insert_for(connection=connection, table=khqr_notices)
-            .values(
-                [
-                    _columns(notice, booking, at, ask_at)
-                    for _, (notice, booking) in sorted(wanted.items())
-                ]
-            )
-            .on_conflict_do_nothing()
-            .returning(khqr_notices.c.id)
-        )
-    ).scalars()
-    new = set(landed)
+    landed = await insert_set(
+        connection=connection,
+        table=khqr_notices,
+        rows=[
+            _columns(notice, booking, at, ask_at) for _, (notice, booking) in sorted(wanted.items())
+        ],
+        returning=("id",),
+    )
+    new = {row.id for row in landed}
+    dialect = connection.dialect.name
     rows = await connection.execute(
-        select(khqr_notices).where(
-            or_(
-                *(
-                    and_(khqr_notices.c.bank_code == bank, khqr_notices.c.digest == digest)
-                    for bank, digest in wanted
-                )
-            )
-        )
+        _notices_among(dialect), rows_as(name="keys", rows=sorted(wanted), dialect=dialect)
     )
     return {
         (row.bank_code, row.digest): Booked(
@@ -92,6 +90,15 @@ async def book_notices(
     }
 
 
+@lru_cache
+def _notices_among(dialect: str) -> Any:
+    return select(khqr_notices).where(
+        among_rows(
+            columns=(khqr_notices.c.bank_code, khqr_notices.c.digest), name="keys", dialect=dialect
+        )
+    )
+
+
 async def present_answer(*, connection: AsyncConnection, notice_id: int) -> KhqrAnswer | None:
     """Return what the notice would be answered now, None while nothing is known."""
     text = (
@@ -102,12 +109,22 @@ async def present_answer(*, connection: AsyncConnection, notice_id: int) -> Khqr
     return parse_khqr_answer(text)
 
 
-async def take_question(
-    *, connection: AsyncConnection, bill_id: int, owner: str, now: datetime, length: timedelta
-) -> bool:
-    """Return whether `owner` may ask the bank about the bill; nobody else may until then."""
-    insert = insert_for(connection=connection, table=questions).values(
-        bill_id=bill_id, owner=owner, leased_until=now + length
+async def take_questions(
+    *,
+    connection: AsyncConnection,
+    bill_ids: Sequence[int],
+    owner: str,
+    now: datetime,
+    length: timedelta,
+) -> frozenset[int]:
+    """Return which bills `owner` may ask the bank about; nobody else may until then."""
+    insert, given = inserting(
+        table=questions,
+        rows=[
+            {"bill_id": bill_id, "owner": owner, "leased_until": now + length}
+            for bill_id in sorted(set(bill_ids))  # in one order, so that nobody waits in a circle
+        ],
+        dialect=connection.dialect.name,
     )
     taken = await connection.execute(
         insert.on_conflict_do_update(
@@ -116,16 +133,29 @@ async def take_question(
             # A lease that ends much later than any can was given by a clock that ran ahead. Not
             # just later: the clocks of two processes are some milliseconds apart.
             where=or_(questions.c.leased_until <= now, questions.c.leased_until > now + 2 * length),
-        ).returning(questions.c.bill_id)
+        ).returning(questions.c.bill_id),
+        given,
     )
-    return taken.first() is not None
+    return frozenset(taken.scalars())
 
 
-async def leave_question(*, connection: AsyncConnection, bill_id: int, owner: str) -> None:
-    """Let others ask about the bill, whatever their clocks say."""
+async def leave_questions(
+    *, connection: AsyncConnection, bill_ids: Sequence[int], owner: str
+) -> None:
+    """Let others ask about the bills, whatever their clocks say."""
     await connection.execute(
+        _leaving(connection.dialect.name), {"ids": list(bill_ids), "asker": owner}
+    )
+
+
+@lru_cache
+def _leaving(dialect: str) -> Any:
+    return (
         update(questions)
-        .where(questions.c.bill_id == bill_id, questions.c.owner == owner)
+        .where(
+            among(column=questions.c.bill_id, name="ids", dialect=dialect),
+            questions.c.owner == bindparam("asker"),
+        )
         .values(leased_until=_LONG_AGO)
     )
 

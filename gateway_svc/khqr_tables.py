@@ -117,6 +117,15 @@ Index(
 Index("ix_khqr_notices_request_id", khqr_notices.c.request_id)
 recorded_in_order("ix_khqr_notices_received_at", khqr_notices.c.received_at)
 
+# What waits for the bank's word; a PENDING notice waits for nothing.
+_WAITING = "state IN ('RECEIVED', 'VERIFYING') AND next_attempt_at IS NOT NULL"
+Index(
+    "ix_khqr_notices_waiting",
+    khqr_notices.c.id,
+    postgresql_where=text(_WAITING),
+    sqlite_where=text(_WAITING),
+)
+
 verifications = Table(
     "verifications",
     metadata,

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Row, Table, select
+from sqlalchemy import Row, Table, bindparam, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -17,7 +17,7 @@ from gateway_svc.payment import (
     KnownNotice,
     Obligation,
 )
-from gateway_svc.tables import applications, bill_numbers, obligations
+from gateway_svc.tables import applications, bill_numbers, bills, obligations
 
 
 class Overtaken(Exception):
@@ -37,10 +37,25 @@ async def lock_obligations(
     ordered = sorted(set(ids))
     if not ordered:
         return {}
-    dialect = connection.dialect.name
-    rows = (await connection.execute(_locking(dialect), {"ids": ordered})).all()
+    return await _locked(connection, _locking(connection.dialect.name), ordered)
+
+
+async def lock_obligations_of(
+    *, connection: AsyncConnection, bill_ids: Sequence[int]
+) -> dict[int, Obligation]:
+    """Return the obligations of the bills, locked as by `lock_obligations`."""
+    return await _locked(connection, _locking_of(connection.dialect.name), bill_ids)
+
+
+async def _locked(
+    connection: AsyncConnection, locking: Any, ids: Sequence[int]
+) -> dict[int, Obligation]:
+    rows = (await connection.execute(locking, {"ids": list(ids)})).all()
+    if not rows:
+        return {}
     # A statement of its own, after the lock: it sees what the lock's last holder committed.
-    paid = set((await connection.execute(_paid_among(dialect), {"ids": ordered})).scalars())
+    found = {"ids": [row.id for row in rows]}
+    paid = set((await connection.execute(_paid_among(connection.dialect.name), found)).scalars())
     return {row.id: obligation_from(row, paid=row.id in paid) for row in rows}
 
 
@@ -55,9 +70,40 @@ def _locking(dialect: str) -> Any:
 
 
 @lru_cache
+def _locking_of(dialect: str) -> Any:
+    concerned = select(bills.c.obligation_id).where(
+        among(column=bills.c.id, name="ids", dialect=dialect)
+    )
+    return (
+        select(obligations)
+        .where(obligations.c.id.in_(concerned))
+        .order_by(obligations.c.id)
+        .with_for_update()
+    )
+
+
+@lru_cache
 def _paid_among(dialect: str) -> Any:
     return select(applications.c.obligation_id).where(
         among(column=applications.c.obligation_id, name="ids", dialect=dialect)
+    )
+
+
+async def count_events(
+    *, connection: AsyncConnection, obligation_ids: Sequence[int], more: int
+) -> None:
+    """Count `more` events to each obligation's sequence."""
+    await connection.execute(
+        _counting_up(connection.dialect.name), {"ids": list(obligation_ids), "more": more}
+    )
+
+
+@lru_cache
+def _counting_up(dialect: str) -> Any:
+    return (
+        update(obligations)
+        .where(among(column=obligations.c.id, name="ids", dialect=dialect))
+        .values(event_sequence=obligations.c.event_sequence + bindparam("more"))
     )
 
 

@@ -6,6 +6,7 @@ import time
 import uuid
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from typing import Any
 
 import structlog
 from google.protobuf import descriptor_pool
@@ -13,13 +14,11 @@ from google.protobuf import descriptor_pool
 from chassis.auth import Authenticator, KeyFile
 from chassis.backoff import growing_pause
 from chassis.crash_points import CrashPoints, no_crash
-from chassis.database import Database, DatabaseUnavailable
+from chassis.database import DatabaseUnavailable
 from chassis.errors import Reasons, ServiceError
 from chassis.group_commit import GroupCommit, QueueFull, WriterFailed
 from chassis.http_client import HttpClient
 from chassis.leadership import PROOF_INTERVAL_S, leadership_of
-from chassis.metrics import MetricsServer, new_registry
-from chassis.outbox_metrics import OutboxMetrics
 from chassis.process import repeat
 from chassis.publisher import Publisher, publisher_from_url
 from chassis.rate_limit import RateLimit
@@ -31,10 +30,11 @@ from chassis.single_flight import FlightStopped
 from gateway_svc.banks.opening import open_bank
 from gateway_svc.completer import Completer
 from gateway_svc.confirmation import Confirmation
-from gateway_svc.events import EventWriter, topics_of
+from gateway_svc.events import EventWriter
 from gateway_svc.inquiry import LookupRecorder
 from gateway_svc.khqr_codes import KhqrCodes
 from gateway_svc.khqr_confirmation import KhqrConfirmation
+from gateway_svc.metrics import GatewayMetrics
 from gateway_svc.migrations import require_newest, upgrade
 from gateway_svc.operations.wiring import Operations
 from gateway_svc.policies import IntegrationService
@@ -42,6 +42,7 @@ from gateway_svc.rows import Overtaken
 from gateway_svc.servicer import GatewayServicer
 from gateway_svc.settings import GatewaySettings
 from gateway_svc.tables import outbox, replays
+from gateway_svc.tracing import GatewayTracing
 from payments.errors.v1 import errors_pb2
 from payments.gateway.v1 import (
     gateway_service_pb2,
@@ -82,26 +83,31 @@ class GatewayProcess:
         reached = (
             CrashPoints(folder=settings.crash_points_dir) if settings.crash_points_dir else no_crash
         )
-        self.database = Database(url=settings.database_url, reached=reached)
+        self.tracing = GatewayTracing(endpoint=settings.otlp_endpoint)
+        self.database = self.tracing.database(url=settings.database_url, reached=reached)
         self._http = HttpClient(connections=50)
-        self._publisher = publisher or publisher_from_url(
-            url=settings.events_url, var_dir=settings.var_dir, options=settings.kafka
+        self._publisher = self.tracing.publisher(
+            publisher
+            or publisher_from_url(
+                url=settings.events_url, var_dir=settings.var_dir, options=settings.kafka
+            )
         )
         self.leadership = leadership_of(database=self.database, key=_RELAY_LOCK)
         self.operations = Operations(settings=settings, clock=clock)
-        self.metrics = new_registry()
-        self._outbox_metrics = OutboxMetrics(
-            registry=self.metrics,
+        reasons = Reasons(
+            pool=descriptor_pool.Default(),
+            enum=errors_pb2.DESCRIPTOR.enum_types_by_name["ErrorReason"],
+        )
+        self.metrics = GatewayMetrics(
+            listen=settings.metrics_listen,
             database=self.database,
-            tables=replays,
-            topics=topics_of(prefix=settings.topic_prefix),
             leadership=self.leadership,
             clock=clock,
-        )
-        self._metrics_server = (
-            MetricsServer(listen=settings.metrics_listen, registry=self.metrics)
-            if settings.metrics_listen
-            else None
+            topic_prefix=settings.topic_prefix,
+            banks=settings.banks,
+            services=_SERVICES,
+            reasons=reasons,
+            trace=self.tracing.sent,
         )
         self.relay = Relay(
             database=self.database,
@@ -119,11 +125,14 @@ class GatewayProcess:
             database=self.database, events=events, clock=clock, committed=self.relay.nudge
         )
         banks = {
-            config.code: open_bank(
-                config=config,
-                send=self.operations.watched(bank=config.code, send=self._http.send),
-                clock=clock,
-                breakers=self.operations.breakers,
+            config.code: self.metrics.payments.watched(
+                open_bank(
+                    config=config,
+                    send=self.operations.watched(bank=config.code, send=self._http.send),
+                    clock=clock,
+                    breakers=self.operations.breakers,
+                    outbound=self.metrics.outbound,
+                )
             )
             for config in settings.banks.values()
         }
@@ -137,13 +146,17 @@ class GatewayProcess:
                 first=settings.first_pause, longest=_LONGEST_PAUSE, random=random.random
             ),
             committed=self.relay.nudge,
+            recorded=self.metrics.payments.case_recorded,
+            commit=self.tracing.group_commit,
         )
         self.completer = Completer(
             database=self.database, questions=self.khqr.questions, clock=clock, plan=settings.polls
         )
         count = self.operations.counting
-        self._notices = GroupCommit(record=count("bill notices", confirmation.record))
-        self._lookups = GroupCommit(
+        self._notices = self.tracing.group_commit(
+            record=count("bill notices", self.metrics.payments.counted(confirmation.record))
+        )
+        self._lookups = self.tracing.group_commit(
             record=count("look-ups", LookupRecorder(database=self.database, clock=clock).record)
         )
         self._server = Server(
@@ -151,10 +164,7 @@ class GatewayProcess:
             interceptor=CallInterceptor(
                 pool=descriptor_pool.Default(),
                 services=_SERVICES,
-                reasons=Reasons(
-                    pool=descriptor_pool.Default(),
-                    enum=errors_pb2.DESCRIPTOR.enum_types_by_name["ErrorReason"],
-                ),
+                reasons=reasons,
                 domain=_DOMAIN,
                 authenticator=Authenticator(
                     keys=KeyFile(path=settings.jwt_keys_file),
@@ -164,6 +174,7 @@ class GatewayProcess:
                 clock=clock,
                 budget_s=settings.budget_s,
                 translate=unavailable,
+                watch=self.tracing.watch(self.metrics.calls.watch),
             ),
             services=_SERVICES,
             with_reflection=not settings.production,
@@ -174,7 +185,11 @@ class GatewayProcess:
                 banks=banks,
                 policies=IntegrationService(
                     base_url=settings.integration_url,
-                    send=self.operations.watched(bank=None, send=self._http.send),
+                    send=self.metrics.outbound.measured(
+                        peer="integration",
+                        endpoint="premium",
+                        send=self.operations.watched(bank=None, send=self._http.send),
+                    ),
                     timeout_s=settings.integration_timeout_s,
                 ),
                 database=self.database,
@@ -195,7 +210,15 @@ class GatewayProcess:
             ),
             self._server.handlers,
         )
-        self._writers = (self._notices, self._lookups, self.khqr.bookings)
+        self._writers: dict[str, GroupCommit[Any, Any]] = {
+            "notices": self._notices,
+            "lookups": self._lookups,
+            "khqr_bookings": self.khqr.bookings,
+        }
+        self.metrics.watch(
+            admission=self._server.interceptor.admission,
+            writers={**self._writers, **self.khqr.questions.writers},
+        )
         operations_service_pb2_grpc.add_OperationsServiceServicer_to_server(
             self.operations.servicer(
                 database=self.database,
@@ -223,10 +246,10 @@ class GatewayProcess:
             await require_newest(database=self.database)
         else:
             await upgrade(database=self.database)
-        for writer in self._writers:
+        for writer in self._writers.values():
             writer.start()
-        if self._metrics_server is not None:
-            _log.info("metrics_listening", address=str(await self._metrics_server.start()))
+        self.khqr.questions.start()
+        await self.metrics.start()
         address = await self._server.start()
         await self.leadership.run_once()  # the first one leads from its first event on
         self._leading = asyncio.create_task(
@@ -241,15 +264,15 @@ class GatewayProcess:
                 name="health",
             ),
         ]
-        if self._metrics_server is not None:
+        if self.metrics.served:
             self._loops.append(
                 asyncio.create_task(
                     repeat(
-                        run_once=self._outbox_metrics.run_once,
+                        run_once=self.metrics.run_once,
                         pause_s=_MEASURE_INTERVAL_S,
                         stop=self._stopping,
                     ),
-                    name="outbox-metrics",
+                    name="metrics",
                 )
             )
         return address
@@ -266,20 +289,22 @@ class GatewayProcess:
         except DatabaseUnavailable as problem:
             _log.warning("database_unavailable", why=str(problem))
             self.operations.parts.probed(why="it does not answer")
+            self.metrics.ready.set(0)
             await self._server.set_serving(serving=False)
             return False
         self.operations.parts.probed(why="")
+        self.metrics.ready.set(1)
         await self._server.set_serving(serving=True)
         return True
 
     def _heard(self, topic: str, outcome: str) -> None:
-        self._outbox_metrics.heard(topic, outcome)
+        self.metrics.outbox.heard(topic, outcome)
         self.operations.parts.published(topic, outcome)
 
     async def stop(self) -> None:
         """Say "not ready", finish what was accepted, publish what is committed, close."""
         await self._server.drain(grace_s=self._settings.drain_s)
-        for writer in self._writers:
+        for writer in self._writers.values():
             await writer.stop()
         self._stopping.set()
         await asyncio.gather(*self._loops, return_exceptions=True)
@@ -295,8 +320,8 @@ class GatewayProcess:
         await self._publisher.close()
         await self._http.close()
         await self.operations.close()
-        if self._metrics_server is not None:
-            await self._metrics_server.close()
+        await self.metrics.close()
+        await self.tracing.close()
         await self.database.close()
 
 

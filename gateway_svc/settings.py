@@ -17,6 +17,7 @@ from chassis.tls import (
     TlsFiles,
     read_server_tls,
 )
+from chassis.tracing import otlp_endpoint
 from gateway_svc.banks.configuration import BankConfig, read_banks, read_document
 from gateway_svc.completer import PollPlan
 
@@ -55,6 +56,7 @@ class GatewaySettings:
     var_dir: Path
     inquiries_per_minute: int  # of one subject
     metrics_listen: Address | None  # None: nobody asks
+    otlp_endpoint: str | None  # where traces go; None: nowhere
     crash_points_dir: Path | None  # where a drill says at which point to die; never in production
     budget_s: float = 5.0  # the whole of an inbound call (specification: "5 seconds max")
     drain_s: float = 8.0  # longer than any call, shorter than an orchestrator's patience
@@ -110,7 +112,8 @@ def read_settings(*, variables: Variables, environ: Mapping[str, str]) -> Gatewa
             first=timedelta(seconds=variables.integer("POLL_FIRST_S", default=20, **_PAUSE)),
             longest=timedelta(seconds=variables.integer("POLL_LONGEST_S", default=300, **_PAUSE)),
         ),
-        metrics_listen=metrics_listen(variables),
+        metrics_listen=metrics_listen(variables, service="GATEWAY"),
+        otlp_endpoint=otlp_endpoint(variables=variables),
         crash_points_dir=_crash_points_dir(variables, production=production),
     )
     # A disclosed credential is refused wherever it stands, on a laptop too.

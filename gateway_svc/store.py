@@ -8,7 +8,7 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import and_, bindparam, or_, select, update
+from sqlalchemy import and_, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from chassis.money import Money
@@ -29,12 +29,13 @@ from gateway_svc.rows import (
     Overtaken,
     amount_columns,
     bill_from,
+    count_events,
     known_notice_from,
-    lock_obligations,
+    lock_obligations_of,
     money_from,
     numbers_of,
 )
-from gateway_svc.tables import applications, bills, notices, obligations, payments
+from gateway_svc.tables import applications, bills, notices, payments
 
 _Content = tuple[str, str, int, str, Money]
 _CONTENT = (
@@ -47,8 +48,7 @@ async def load_book(*, connection: AsyncConnection, notices: Sequence[Notice]) -
     """Return all that deciding `notices` needs, their obligations locked."""
     claimed = sorted({notice.bill_id for notice in notices})
     dialect = connection.dialect.name
-    concerned = (await connection.execute(_concerned(dialect), {"claimed": claimed})).scalars()
-    locked = await lock_obligations(connection=connection, ids=concerned)
+    locked = await lock_obligations_of(connection=connection, bill_ids=claimed)
     rows = (
         await connection.execute(_bills_of(dialect), {"claimed": claimed, "locked": sorted(locked)})
     ).all()
@@ -69,13 +69,6 @@ async def _load_known(*, connection: AsyncConnection, book: Book, sought: Sequen
     book.taken = {(row.bank_code, row.transaction_id) for row in taken}
     for row in rows:
         book.known.setdefault((row.bank_code, row.natural_key), []).append(known_notice_from(row))
-
-
-@lru_cache
-def _concerned(dialect: str) -> Any:
-    return select(bills.c.obligation_id).where(
-        among(column=bills.c.id, name="claimed", dialect=dialect)
-    )
 
 
 @lru_cache
@@ -108,15 +101,6 @@ def _taken_by_khqr(dialect: str) -> Any:
         among_rows(
             columns=(payments.c.bank_code, payments.c.transaction_id), name="keys", dialect=dialect
         ),
-    )
-
-
-@lru_cache
-def _counting_up(dialect: str) -> Any:
-    return (
-        update(obligations)
-        .where(among(column=obligations.c.id, name="ids", dialect=dialect))
-        .values(event_sequence=obligations.c.event_sequence + bindparam("more"))
     )
 
 
@@ -157,12 +141,10 @@ async def record_decisions(
         through=Channel.BILL,
         at=at,
     )
-    await connection.execute(
-        _counting_up(connection.dialect.name),
-        {
-            "ids": [one.obligation.obligation_id for _, one in settled],
-            "more": events_per_settlement,
-        },
+    await count_events(
+        connection=connection,
+        obligation_ids=[one.obligation.obligation_id for _, one in settled],
+        more=events_per_settlement,
     )
 
 

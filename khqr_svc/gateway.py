@@ -18,6 +18,7 @@ from chassis.money import Currency, parse_money
 from chassis.redaction import known_secrets
 from chassis.settings import SettingError
 from chassis.telemetry import request_id_of_call
+from chassis.tracing import no_headers
 from khqr_svc.code import Bill, Code
 from payments.gateway.v1 import gateway_service_pb2 as pb
 from payments.gateway.v1 import gateway_service_pb2_grpc as rpc
@@ -78,7 +79,10 @@ class Gateway:
         token: Callable[[], str],
         reasons: Reasons,
         clock: Callable[[], float],
+        headers: Callable[[], tuple[tuple[str, str], ...]] = no_headers,
     ) -> None:
+        """Call over `channel`; `headers` carry the trace on, where there is one."""
+        self._headers = headers
         self._stub = rpc.GatewayServiceStub(channel)
         self._health = health_pb2_grpc.HealthStub(channel)
         self._token = token
@@ -148,6 +152,7 @@ class Gateway:
                 metadata=(
                     ("authorization", f"Bearer {self._token()}"),
                     ("x-request-id", request_id_of_call.get()),
+                    *self._headers(),
                 ),
             )
         except grpc.aio.AioRpcError as error:

@@ -4,15 +4,19 @@ import asyncio
 import time
 from collections.abc import Callable
 from datetime import datetime
+from importlib import metadata
 
 import structlog
 from google.protobuf import descriptor_pool
 
+from chassis.admission_metrics import watch_admission
 from chassis.auth import Authenticator, KeyFile
 from chassis.call_log import CallLog
+from chassis.call_metrics import CallMetrics
 from chassis.errors import Reasons, ServiceError
 from chassis.fingerprint import fingerprint
 from chassis.http_client import HttpClient
+from chassis.metrics import MetricsServer, new_registry, ready_gauge, tell_build
 from chassis.open_channel import open_channel
 from chassis.process import repeat
 from chassis.process_report import Bounded, ProcessReport
@@ -21,6 +25,8 @@ from chassis.rpc import CallInterceptor, utc_now
 from chassis.rpc_server import Server
 from chassis.settings import Address
 from chassis.single_flight import FlightStopped
+from chassis.tracing import both, no_headers, open_tracing
+from khqr_svc.bank_metrics import BankMetrics
 from khqr_svc.banks.amk import AmkKhqrBank
 from khqr_svc.banks.endpoint import Surroundings
 from khqr_svc.banks.factory import KhqrServiceFactory
@@ -67,18 +73,37 @@ class KhqrProcess:
         """
         self._settings = settings
         self._http = HttpClient(connections=50)
+        reasons = Reasons(
+            pool=descriptor_pool.Default(),
+            enum=errors_pb2.DESCRIPTOR.enum_types_by_name["ErrorReason"],
+        )
+        self.metrics = registry = new_registry()
+        tell_build(registry=registry, service="khqr", version=metadata.version("payment-gateway"))
+        self._tracing = open_tracing(
+            endpoint=settings.otlp_endpoint,
+            service="khqr",
+            version=metadata.version("payment-gateway"),
+        )
+        watch = CallMetrics(registry=registry, services=_SERVICES, reasons=reasons).watch
+        self._ready = ready_gauge(registry=registry)
+        self._metrics_server = (
+            MetricsServer(listen=settings.metrics_listen, registry=registry)
+            if settings.metrics_listen
+            else None
+        )
         around = Surroundings(
-            send=self._http.send, clock=timer, calls=CallLog(clock=clock, timer=timer)
+            send=self._http.send,
+            clock=timer,
+            calls=CallLog(clock=clock, timer=timer),
+            metrics=BankMetrics(
+                registry=registry, trace=None if self._tracing is None else self._tracing.sent
+            ),
         )
         self._banks = KhqrServiceFactory(
             settings=settings.banks,
             dialects={
                 "AMK": lambda bank, qr: AmkKhqrBank(settings=bank, qr=qr, around=around),
             },
-        )
-        reasons = Reasons(
-            pool=descriptor_pool.Default(),
-            enum=errors_pb2.DESCRIPTOR.enum_types_by_name["ErrorReason"],
         )
         token = TokenFile(path=settings.gateway_token_file)
         authenticator = Authenticator(
@@ -93,7 +118,11 @@ class KhqrProcess:
             streams=settings.grpc_streams,
         )
         self._gateway = Gateway(
-            channel=self._channel, token=token.read, reasons=reasons, clock=timer
+            channel=self._channel,
+            token=token.read,
+            reasons=reasons,
+            clock=timer,
+            headers=no_headers if self._tracing is None else self._tracing.headers,
         )
         self._generation = Generation(gateway=self._gateway, clock=clock, timer=timer)
         self._server = Server(
@@ -107,11 +136,13 @@ class KhqrProcess:
                 clock=clock,
                 budget_s=settings.budget_s,
                 translate=unavailable,
+                watch=watch if self._tracing is None else both(self._tracing.watch, watch),
             ),
             services=_SERVICES,
             with_reflection=not settings.production,
             tls=settings.tls,
         )
+        watch_admission(registry=registry, admission=self._server.interceptor.admission)
         khqr_service_pb2_grpc.add_KhqrServiceServicer_to_server(
             KhqrServicer(
                 banks=self._banks,
@@ -154,6 +185,8 @@ class KhqrProcess:
 
         :raises OSError: the address is taken.
         """
+        if self._metrics_server is not None:
+            _log.info("metrics_listening", address=str(await self._metrics_server.start()))
         address = await self._server.start()
         self._loops = [
             asyncio.create_task(
@@ -168,6 +201,7 @@ class KhqrProcess:
         serving = await self._gateway.is_serving(timeout_s=_PROBE_TIMEOUT_S)
         if not serving:
             _log.warning("gateway_unavailable", target=self._settings.gateway_target)
+        self._ready.set(serving)
         await self._server.set_serving(serving=serving)
         return serving
 
@@ -180,6 +214,10 @@ class KhqrProcess:
         await self._banks.close()
         await self._http.close()
         await self._channel.close()
+        if self._metrics_server is not None:
+            await self._metrics_server.close()
+        if self._tracing is not None:
+            await self._tracing.close()
 
 
 def unavailable(problem: Exception) -> ServiceError | None:

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from chassis.metrics import metrics_listen
 from chassis.open_channel import read_streams
 from chassis.plaintext import refuse_plaintext
 from chassis.secrets import (
@@ -19,6 +20,7 @@ from chassis.tls import (
     read_server_tls,
     server_name_of,
 )
+from chassis.tracing import otlp_endpoint
 from khqr_svc.banks.configuration import BankSettings, QrEndpoints, read_banks, read_document
 
 _LAPTOP_BANKS = Path(__file__).parent / "banks" / "laptop.toml"
@@ -52,6 +54,8 @@ class KhqrSettings:
     jwt_audience: str
     log_level: str
     inquiries_per_minute: int  # of one subject
+    metrics_listen: Address | None  # None: nobody asks
+    otlp_endpoint: str | None  # where traces go; None: nowhere
     budget_s: float = 5.0  # the whole of an inbound call (specification: "5 seconds max")
     drain_s: float = 8.0  # longer than any call, shorter than an orchestrator's patience
 
@@ -91,6 +95,8 @@ def read_settings(*, variables: Variables, environ: Mapping[str, str]) -> KhqrSe
         inquiries_per_minute=variables.integer(
             "INQUIRIES_PER_MINUTE", default=100, least=1, most=1_000_000
         ),
+        otlp_endpoint=otlp_endpoint(variables=variables),
+        metrics_listen=metrics_listen(variables, service="KHQR"),
     )
     # A disclosed credential is refused wherever it stands, on a laptop too.
     refuse_disclosed(texts=texts_of_environ(environ), digests=_DISCLOSED)

@@ -1,6 +1,7 @@
 """`payctl encrypt`: a secret -> `enc:v1:...`, which may lie in a repository; and the key for it."""
 
 import getpass
+import json
 import os
 import secrets
 import sys
@@ -18,6 +19,7 @@ from chassis.sealed import (
     seal,
 )
 from chassis.settings import SettingError, own_variables
+from payctl.api import AsJson
 
 _OWNER_ONLY = 0o600
 _MOST_BYTES = 1 << 16  # a larger text is no secret
@@ -35,22 +37,25 @@ def encrypt_command(
     new_key: Annotated[
         Path | None, typer.Option(help="Make a key file here instead, and seal nothing.")
     ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Read a secret from standard input, or ask for it, and print it sealed for its setting."""
     if new_key is not None:
         if name:
             raise SettingError("--new-key: makes a key and seals nothing; leave --name out")
         make_key_file(path=new_key, key=secrets.token_bytes(KEY_BYTES))
-        typer.echo(f"New key in {new_key}. Keep it apart from what it seals.")
+        said = f"New key in {new_key}. Keep it apart from what it seals."
+        typer.echo(json.dumps({"keyFile": str(new_key)}) if as_json else said)
         return
     if not name:
         raise SettingError(
             "--name: is required, such as AMK.signing.key; a value opens for it alone"
         )
     keys = _keys(key_file)
-    typer.echo(
-        seal(text=_secret(name), name=name, key=keys[0], nonce=secrets.token_bytes(NONCE_BYTES))
+    sealed = seal(
+        text=_secret(name), name=name, key=keys[0], nonce=secrets.token_bytes(NONCE_BYTES)
     )
+    typer.echo(json.dumps({"name": name, "sealed": sealed}) if as_json else sealed)
 
 
 def make_key_file(*, path: Path, key: bytes) -> None:

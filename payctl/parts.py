@@ -10,6 +10,9 @@ import aiohttp
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from chassis.metrics import metrics_listen
+from chassis.settings import Address, Variables
+
 _PROBE_TIMEOUT_S = 2.0
 _OK = 200
 
@@ -56,6 +59,24 @@ async def grpc_probe(address: str) -> bool:
         except grpc.aio.AioRpcError:
             return False
         return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
+
+
+def metrics_listens(*, variables: Variables) -> dict[str, str]:
+    """Return what keeps services apart that share this machine and one `METRICS_LISTEN`.
+
+    It is the gateway's; the KHQR service and the bridge take the next two ports. Whatever has a
+    variable of its own is left alone.
+
+    :raises SettingError: it is no address.
+    """
+    found = {}
+    for after, service in enumerate(("GATEWAY", "KHQR", "BRIDGE")):
+        listen = metrics_listen(variables, service=service)
+        name = f"{service}_METRICS_LISTEN"
+        if listen is not None and not variables.text(name, default=""):
+            port = listen.port + after if listen.port else 0
+            found[name] = str(Address(host=listen.host, port=port))
+    return found
 
 
 SANDBOX, GATEWAY, KHQR, BRIDGE = "sandbox", "gateway", "khqr", "bridge"

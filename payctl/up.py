@@ -15,7 +15,7 @@ import aiohttp
 
 from chassis.settings import Address, SettingError, Variables
 from payctl.keys import ensure_keys, published_ids, write_token
-from payctl.parts import BRIDGE, GATEWAY, KHQR, SANDBOX, Part
+from payctl.parts import BRIDGE, GATEWAY, KHQR, SANDBOX, Part, metrics_listens
 from payctl.ready import Ready, ready_page
 from payctl.supervisor import PartFailed, Supervisor
 from payctl.tokens import (
@@ -214,11 +214,12 @@ def _environ(around: Surroundings, var: Path, tokens: TokenSettings) -> dict[str
         "GRPC_ENABLE_FORK_SUPPORT": "0",
     }
     unset = Path()
-    return environ | {
+    filled = {
         name: value
         for name, value in defaults.items()
         if around.variables.path(name, default=unset) == unset
     }
+    return environ | filled | metrics_listens(variables=around.variables)
 
 
 def _fill(around: Surroundings, environ: dict[str, str], name: str, value: str) -> None:

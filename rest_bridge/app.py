@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 from math import inf
+from typing import Protocol
 
 import structlog
 from aiohttp import HttpVersion11, hdrs, web
@@ -11,13 +12,14 @@ from aiohttp.http_exceptions import HttpProcessingError
 from chassis.admission import Admission, Overloaded
 from chassis.errors import ServiceError
 from chassis.telemetry import request_id_of_call
+from chassis.tracing import Tracing
 from rest_bridge import surface as words
 from rest_bridge.binding import Binder
 from rest_bridge.codec import Codec
 from rest_bridge.connection import Connection, House
 from rest_bridge.contract import Contract, Method
 from rest_bridge.openapi import openapi_document
-from rest_bridge.pages import PAGE_PATHS, Pages, static_files, unless_known
+from rest_bridge.pages import PAGE_PATHS, Pages, page_name, static_files, unless_known
 from rest_bridge.peers import Address as PeerAddress
 from rest_bridge.peers import Peers
 from rest_bridge.responses import PART_BYTES, response_of, sent_in_parts
@@ -31,6 +33,20 @@ _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _FORWARDED_FOR = "X-Forwarded-For"
 
 _log = structlog.get_logger()
+ROUTE = web.RequestKey("route", str)  # the template of the route that a request means
+
+
+class Answered(Protocol):
+    """Hears of a request that was answered, or whose caller left (no status)."""
+
+    def __call__(
+        self, *, method: str, route: str | None, status: int | None, elapsed_s: float
+    ) -> None:
+        """Hear of one; `route` is a template of the contracts, or None."""
+
+
+def unanswered(*, method: str, route: str | None, status: int | None, elapsed_s: float) -> None:
+    """Hear nothing."""
 
 
 class Bridge:
@@ -46,7 +62,9 @@ class Bridge:
         house: House,
         budget_s: float,
         version: str,
+        tracing: Tracing | None = None,
     ) -> None:
+        self._tracing = tracing
         codec = Codec(rules=contract.rules)
         for method in contract.methods:
             codec.compile_all((method.request_type, method.response_type))
@@ -62,6 +80,7 @@ class Bridge:
         self._peers = peers
         self._house = house
         self._budget_s = budget_s
+        self._answered: Answered = unanswered
         self._partners: set[str] = set()
         self.pages = Pages(
             surface=house.surface,
@@ -77,18 +96,41 @@ class Bridge:
         """Every route that is served."""
         return self._table.routes
 
+    def watch(self, answered: Answered) -> None:
+        """Tell `answered` of every request from now on."""
+        self._answered = answered
+
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Return the answer to `request`, whatever happens on the way."""
-        deadline_s = self._house.timer() + self._budget_s
+        started_s, status, traced = self._house.timer(), None, None
+        if self._tracing is not None:
+            traced = self._tracing.request(
+                method=request.method, traceparent=words.traceparent_of(request.headers)
+            )
         given = request.headers.getall(words.REQUEST_ID, [])
         request_id = words.request_id_or(
             given=given[0] if len(given) == 1 else "", made=self._house.make_id()
         )
         told = request_id_of_call.set(request_id)  # the task is the connection's
         try:
-            return await self._answer(request, request_id, deadline_s)
+            response = await self._answer(request, request_id, started_s + self._budget_s)
+            status = response.status
         finally:
+            self._answered(
+                method=request.method,
+                route=request.get(ROUTE),
+                status=status,
+                elapsed_s=self._house.timer() - started_s,
+            )
+            if traced is not None:
+                traced(request.get(ROUTE, "unmatched"), status)
             request_id_of_call.reset(told)
+        return response
+
+    def _traceparent(self, request: web.BaseRequest) -> str:
+        if self._tracing is None:
+            return words.traceparent_of(request.headers)
+        return dict(self._tracing.headers()).get("traceparent", "")
 
     async def _answer(
         self, request: web.BaseRequest, request_id: str, deadline_s: float
@@ -118,6 +160,7 @@ class Bridge:
         raw_path, raw_query = _target(request)
         page = self.pages.page(raw_path.decode("latin-1"))
         if page is not None:
+            request[ROUTE] = page_name(raw_path.decode("latin-1"))
             if request.method not in _PAGE_METHODS:
                 raise words.method_not_allowed(allowed=", ".join(_PAGE_METHODS))
             known = request.headers.get(hdrs.IF_NONE_MATCH, "")
@@ -125,9 +168,11 @@ class Bridge:
         match = self._table.match(raw_path=raw_path)
         if match is None:
             raise words.no_such_route()
+        request[ROUTE] = next(iter(match.by_method.values()))[0].template
         if request.method not in match.by_method:
             raise words.method_not_allowed(allowed=match.allowed)
         route, path = match.by_method[request.method]
+        request[ROUTE] = route.template
         if route.method.webhook:
             self._refuse_strange_address(request, route.method)
         # Asked before anything is read or parsed, so that what is shed costs next to nothing;
@@ -151,7 +196,7 @@ class Bridge:
                     metadata=forwarded_metadata(
                         authorization=authorization,
                         request_id=request_id,
-                        traceparent=request.headers.get("traceparent", ""),
+                        traceparent=self._traceparent(request),
                     ),
                     timeout_s=deadline_s - self._house.timer(),
                 )

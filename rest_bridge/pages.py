@@ -31,6 +31,16 @@ PAGE_PATHS = (
     *(f"/docs/{name}" for name in _PACKAGED),
 )
 
+_FOLDERS = ("/docs", "/console", "/kit")
+
+
+def page_name(path: str) -> str:
+    """Return what a page's path is called where it is counted: the files of a folder are one."""
+    return next((folder for folder in _FOLDERS if path.startswith(folder)), path)
+
+
+PAGE_NAMES = (*dict.fromkeys(map(page_name, (*PAGE_PATHS, *_FOLDERS))),)
+
 
 def static_files() -> Mapping[str, StaticFile]:
     """Return the console, the documents' page and the kit, by path."""

@@ -14,15 +14,19 @@ import structlog
 from aiohttp import web
 
 from chassis.admission import Admission, Bounds
+from chassis.metrics import MetricsServer
 from chassis.open_channel import open_channel
 from chassis.process import repeat, spare_the_collector
 from chassis.settings import Address, SettingError
 from chassis.tls import TlsFiles, https_context
+from chassis.tracing import Tracing, open_tracing
 from rest_bridge.app import Bridge
 from rest_bridge.connection import House
 from rest_bridge.connections import SPARE_DESCRIPTORS, Connections
 from rest_bridge.contract import Contract
 from rest_bridge.counts import Counts
+from rest_bridge.metrics import BridgeMetrics
+from rest_bridge.pages import PAGE_NAMES
 from rest_bridge.peers import Peers
 from rest_bridge.quiet_log import QuietLog
 from rest_bridge.server import SWEEP_S, BridgeServer, Site
@@ -53,6 +57,8 @@ class Running:
     admission: Admission
     server: BridgeServer
     sweeping: asyncio.Task[None]
+    metrics: BridgeMetrics
+    tracing: Tracing | None
 
     async def drain(self) -> None:
         """Say "not ready", stop listening, let calls finish, close the channels."""
@@ -61,6 +67,8 @@ class Running:
         self.sweeping.cancel()
         await asyncio.wait((self.sweeping,))
         await self.upstream.close()
+        if self.tracing is not None:
+            await self.tracing.close()
 
 
 async def start(
@@ -76,6 +84,7 @@ async def start(
     peers: Peers = Peers(),  # noqa: B008 # frozen
     timer: Callable[[], float] = time.monotonic,
     bounds: Bounds | None = None,
+    tracing: Tracing | None = None,
 ) -> Running:
     """Listen on every address of `listen` and return what runs.
 
@@ -111,7 +120,16 @@ async def start(
         house=house,
         budget_s=budget_s,
         version=metadata.version("payment-gateway"),
+        tracing=tracing,
     )
+    metrics = BridgeMetrics(
+        routes=bridge.routes,
+        pages=PAGE_NAMES,
+        counts=counts,
+        connections=house.connections,
+        admission=admission,
+    )
+    bridge.watch(metrics.answered)
     server = BridgeServer(handle=bridge.handle, house=house)
     runner = web.ServerRunner(server, shutdown_timeout=_GRACE_S)
     await runner.setup()
@@ -137,6 +155,8 @@ async def start(
             repeat(run_once=server.sweep_once, pause_s=SWEEP_S, stop=asyncio.Event()),
             name="deadlines",
         ),
+        metrics=metrics,
+        tracing=tracing,
     )
 
 
@@ -198,7 +218,19 @@ async def serve(
         client_tls=client_tls,
         limits=settings.limits,
         peers=settings.peers,
+        tracing=open_tracing(
+            endpoint=settings.otlp_endpoint,
+            service="bridge",
+            version=metadata.version("payment-gateway"),
+        ),
     )
+    numbers = (
+        MetricsServer(listen=settings.metrics_listen, registry=running.metrics.registry)
+        if settings.metrics_listen
+        else None
+    )
+    if numbers is not None:
+        _log.info("metrics_listening", address=str(await numbers.start()))
     spare_the_collector()
     _log.info("listening", addresses=[str(one) for one in running.addresses])
     if plain:
@@ -206,4 +238,6 @@ async def serve(
     await stop.wait()
     _log.info("draining")
     await running.drain()
+    if numbers is not None:
+        await numbers.close()
     _log.info("stopped")

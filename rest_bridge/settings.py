@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from chassis.metrics import metrics_listen
 from chassis.open_channel import read_streams
 from chassis.plaintext import is_loopback, refuse_plaintext
 from chassis.settings import Address, SettingError, Variables
@@ -13,6 +14,7 @@ from chassis.tls import (
     read_server_tls,
     server_name_of,
 )
+from chassis.tracing import otlp_endpoint
 from rest_bridge.peers import Peers, networks, refuse_everyone
 
 _LISTEN = "127.0.0.1:8080,127.0.0.1:8081"  # the specification's two ports; both serve everything
@@ -46,6 +48,8 @@ class Settings:
     tls: TlsFiles | None
     limits: Limits
     peers: Peers
+    metrics_listen: Address | None  # None: nobody asks
+    otlp_endpoint: str | None  # where traces go; None: nowhere
 
 
 def read_settings(*, variables: Variables) -> Settings:
@@ -68,6 +72,8 @@ def read_settings(*, variables: Variables) -> Settings:
         ),
         limits=_read_limits(variables),
         peers=peers,
+        otlp_endpoint=otlp_endpoint(variables=variables),
+        metrics_listen=metrics_listen(variables, service="BRIDGE"),
     )
 
 

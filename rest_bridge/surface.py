@@ -142,6 +142,11 @@ def request_id_or(*, given: str, made: str) -> str:
     return telemetry.request_id_or(given=given, made=made)
 
 
+def traceparent_of(headers: Mapping[str, str]) -> str:
+    """Return what the caller says of its trace, unchecked; empty if nothing."""
+    return headers.get("traceparent", "")
+
+
 def checked_authorization(*, given: list[str], reasons: Reasons) -> str:
     """Return the one `Authorization` header, which holds a bearer token of some kind.
 

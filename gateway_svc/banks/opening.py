@@ -10,6 +10,7 @@ import structlog
 
 from chassis.breaker import Breaker
 from chassis.http_client import Send
+from chassis.outbound_metrics import OutboundMetrics
 from chassis.resilience import Patience, RetryBudget, RetryingSend, guarded, server_failed
 from gateway_svc.banks.amk import AmkVerifier
 from gateway_svc.banks.configuration import BankConfig
@@ -29,10 +30,12 @@ def open_bank(
     send: Send,
     clock: Callable[[], datetime],
     breakers: MutableMapping[tuple[str, str], Breaker] | None = None,
+    outbound: OutboundMetrics | None = None,
 ) -> Bank:
     """Return the bank of `config`; nothing is connected.
 
-    `breakers` is given those of its endpoints, by owner and endpoint.
+    `breakers` is given those of its endpoints, by owner and endpoint; `outbound` counts what is
+    sent.
     """
     verifier = None
     if config.account is not None and config.verify is not None:
@@ -45,6 +48,9 @@ def open_bank(
         )
         if breakers is not None:
             breakers[config.code, VERIFY] = breaker
+        if outbound is not None:
+            send = outbound.measured(peer=config.code, endpoint=VERIFY, send=send)
+            outbound.watch_breaker(peer=config.code, endpoint=VERIFY, breaker=breaker)
         verifier = AmkVerifier(
             account=config.account,
             url=config.verify.url,

@@ -21,6 +21,7 @@ from gateway_svc.tables import bills, notices, payments
 from gateway_svc.verification import CodeState
 from payments.gateway.v1 import operations_service_pb2 as pb
 
+_MOST_ROWS = 2000  # of one kind, of all cases together: a hostile bank might make more
 _UNDECIDED = frozenset({NoticeState.RECEIVED, NoticeState.VERIFYING})
 BY_DECISION = "two people"  # the cause of what an approval does begins with it
 
@@ -147,4 +148,4 @@ def _last(moments: Iterable[datetime]) -> datetime | None:
 
 
 async def _rows(connection: AsyncConnection, query: Any) -> Sequence[Any]:
-    return (await connection.execute(query)).all()
+    return (await connection.execute(query.limit(_MOST_ROWS))).all()

@@ -98,7 +98,7 @@ class OutboxOrders:
                 raise _bad("selection", f"is of {events} events, more than {_MOST}: narrow it")
             await kind.do(connection=connection, asked=asked, **named)
         self._committed()
-        _log.info("outbox_ordered", kind=kind.name, events=events, by=by)
+        _log.info("outbox_ordered", kind=kind.name, events=events)
         return ordered
 
 

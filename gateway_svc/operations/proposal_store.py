@@ -6,13 +6,10 @@ Locks are taken in the order of the house: obligations, then what is held, then 
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import and_, or_, select, update
+from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from gateway_svc.bill_store import settle_bills
-from gateway_svc.code_store import retire_codes
 from gateway_svc.khqr_tables import khqr_notices, proofs, verifications
-from gateway_svc.operations.case_summary import BY_DECISION
 from gateway_svc.operations.exception import (
     Action,
     Exceptional,
@@ -27,18 +24,15 @@ from gateway_svc.operations.exception_reader import (
     proposal_from,
     with_proposals,
 )
-from gateway_svc.operations.resolution import Ending
-from gateway_svc.operations.selects import is_of_same_money
-from gateway_svc.payment import Bill, BillState, Channel, NoticeState, Obligation, PaymentState
+from gateway_svc.payment import Bill, BillState, Obligation
 from gateway_svc.proposal_tables import HELD_COLUMNS, proposals
 from gateway_svc.rows import (
     Overtaken,
-    amount_columns,
     bill_from,
     insert_for,
     lock_obligations,
 )
-from gateway_svc.tables import applications, bills, notices, obligations, payments
+from gateway_svc.tables import bills, payments
 
 
 async def find_proposal(*, connection: AsyncConnection, proposal_id: int) -> Proposal | None:
@@ -208,130 +202,3 @@ async def decide_proposal(
     )
     if changed.first() is None:
         raise Overtaken
-
-
-async def record_ending(
-    *, connection: AsyncConnection, held: Held, ending: Ending, events: int, at: datetime
-) -> None:
-    """Carry out what an approval comes to.
-
-    :raises Overtaken: another payment of the obligation or transfer landed first; the caller's
-        transaction must be rolled back.
-    """
-    cause = f"{BY_DECISION}: {ending.action.value}"
-    if ending.settlement is not None:
-        settlement = ending.settlement
-        payment_id = await _applied_payment(connection, held, settlement.bill, cause, at)
-        landed = await connection.execute(
-            insert_for(connection=connection, table=applications)
-            .values(
-                obligation_id=settlement.obligation.obligation_id,
-                payment_id=payment_id,
-                applied_at=at,
-            )
-            .on_conflict_do_nothing()
-            .returning(applications.c.obligation_id)
-        )
-        if landed.first() is None:
-            raise Overtaken
-        await settle_bills(
-            connection=connection, paid=[settlement.bill], closed=settlement.closed, at=at
-        )
-        await retire_codes(
-            connection=connection,
-            obligation_ids=[settlement.obligation.obligation_id],
-            paid_bill_ids=[settlement.bill.bill_id],
-            through=Channel.BILL,  # whether its own code was paid too, polling finds
-            at=at,
-        )
-        await connection.execute(
-            update(obligations)
-            .where(obligations.c.id == settlement.obligation.obligation_id)
-            .values(event_sequence=obligations.c.event_sequence + events)
-        )
-    if ending.ends:
-        await _end_notices(connection, held, cause, at)
-
-
-async def _applied_payment(
-    connection: AsyncConnection, held: Held, bill: Bill, cause: str, at: datetime
-) -> int:
-    applied = {
-        "bill_id": bill.bill_id,
-        "obligation_id": bill.obligation_id,
-        "state": PaymentState.APPLIED,
-        "state_at": at,
-        "state_cause": cause,
-    }
-    if held.kind is Kind.PAYMENT:
-        changed = await connection.execute(
-            update(payments)
-            .where(payments.c.id == held.number, payments.c.state == PaymentState.UNAPPLIED)
-            .values(applied)
-            .returning(payments.c.id)
-        )
-    else:
-        claimed = select(notices.c.paid_at).where(notices.c.id == held.number)
-        changed = await connection.execute(
-            insert_for(connection=connection, table=payments)
-            .values(
-                bank_code=held.bank_code,
-                transaction_id=held.transaction_id,
-                channel=Channel.BILL,
-                notice_id=held.number,
-                **amount_columns(bill.money),
-                paid_at=claimed.scalar_subquery(),
-                recorded_at=at,
-                assurance="BANK_NOTICE",
-                **applied,
-            )
-            .on_conflict_do_nothing()
-            .returning(payments.c.id)
-        )
-    payment_id = changed.scalar_one_or_none()
-    if payment_id is None:
-        raise Overtaken
-    return int(payment_id)
-
-
-async def _end_notices(connection: AsyncConnection, held: Held, cause: str, at: datetime) -> None:
-    """End the held notice, or those whose money the payment is."""
-    done = {"state": NoticeState.DONE, "state_at": at, "state_cause": cause, "hold": None}
-    if held.kind is Kind.NOTICE:
-        changed = await connection.execute(
-            update(notices)
-            .where(notices.c.id == held.number, notices.c.state == NoticeState.HELD)
-            .values(done)
-            .returning(notices.c.id)
-        )
-        if changed.first() is None:
-            raise Overtaken
-        return
-    held_khqr = khqr_notices.c.state == NoticeState.HELD
-    done |= {"next_attempt_at": None}
-    if held.kind is Kind.KHQR:
-        changed = await connection.execute(
-            update(khqr_notices)
-            .where(khqr_notices.c.id == held.number, held_khqr)
-            .values(done)
-            .returning(khqr_notices.c.id)
-        )
-        if changed.first() is None:
-            raise Overtaken
-        return
-    about = (
-        select(verifications.c.bill_id)
-        .join(proofs, proofs.c.verification_id == verifications.c.id)
-        .where(proofs.c.payment_id == held.number)
-    )
-    await connection.execute(
-        update(khqr_notices)
-        .where(
-            held_khqr,
-            or_(
-                khqr_notices.c.payment_id == held.number,
-                and_(khqr_notices.c.bill_id.in_(about), is_of_same_money()),
-            ),
-        )
-        .values(done | {"payment_id": held.number})
-    )

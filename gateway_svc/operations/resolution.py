@@ -54,9 +54,7 @@ def refuse_proposal(
 def refuse_decision(*, proposal: Proposal, by: str, approves: bool) -> Refused | None:
     """Return why `by` cannot decide `proposal`, None where they can."""
     if proposal.state is not ProposalState.PROPOSED:
-        return Refused(
-            why=f"The proposal was {proposal.state.value.lower()} by {proposal.decided_by} before"
-        )
+        return Refused(why=f"The proposal was {proposal.state.value.lower()} before")
     if approves and proposal.proposed_by == by:
         return Refused(why="Whoever proposed it may not approve it")
     return None

@@ -13,6 +13,7 @@ from chassis.errors import BadRequest, ServiceError, Violation
 from chassis.outbox import Event, append
 from gateway_svc.events import EventWriter
 from gateway_svc.operations import proposal_store
+from gateway_svc.operations.ending_store import record_ending
 from gateway_svc.operations.exception import (
     Action,
     Exceptional,
@@ -198,7 +199,7 @@ class Resolving:
                 request_id=request_id,
                 at=at,
             )
-        await proposal_store.record_ending(
+        await record_ending(
             connection=connection, held=held, ending=ending, events=len(events), at=at
         )
         await append(connection=connection, table=outbox, events=events, at=at)

@@ -13,21 +13,25 @@ from chassis.database import Database
 from chassis.errors import ServiceError
 from chassis.process_report import ProcessReport
 from chassis.rpc import Call, call_being_served
-from gateway_svc.messages import decimal_message
 from gateway_svc.operations import records
-from gateway_svc.operations.case_reader import CaseRecord, load_case_record
-from gateway_svc.operations.case_summary import summaries, told_of
+from gateway_svc.operations.case_reader import load_case_record
+from gateway_svc.operations.case_summary import summaries
 from gateway_svc.operations.exception import Action
 from gateway_svc.operations.exception_list import list_exceptions
 from gateway_svc.operations.finder import MOST, find_bills
 from gateway_svc.operations.lists import Lists
-from gateway_svc.operations.outbox_orders import Ordered, OutboxOrders
+from gateway_svc.operations.messages import (
+    case_message,
+    order_message,
+    ordered_members,
+    today_message,
+)
+from gateway_svc.operations.outbox_orders import OutboxOrders
 from gateway_svc.operations.outbox_reader import read_depth, read_outbox
 from gateway_svc.operations.parts import PartsWatch
 from gateway_svc.operations.records import moment
 from gateway_svc.operations.resolving import Resolving, Wish, Word
-from gateway_svc.operations.timeline import steps_of
-from gateway_svc.operations.today import Today, TodayReader
+from gateway_svc.operations.today import TodayReader
 from payments.gateway.v1 import operations_service_pb2 as pb
 from payments.gateway.v1 import operations_service_pb2_grpc as rpc
 
@@ -66,7 +70,7 @@ class OperationsServicer(rpc.OperationsServiceServicer):
         _operator()
         today = await self._today.today()
         now = self._clock()
-        answer = _today_message(today)
+        answer = today_message(today=today)
         answer.environment = self._report.environment
         answer.parts.extend(await self._all_parts(now))
         answer.latencies.extend(self._report.latencies(now=now))
@@ -94,7 +98,7 @@ class OperationsServicer(rpc.OperationsServiceServicer):
                 message="Bill not found",
                 details=f"Id: {request.bill_id}",
             )
-        return _case_message(case, request.bill_id)
+        return case_message(case=case, bill_id=request.bill_id)
 
     async def ListPayments(
         self, request: pb.ListPaymentsRequest, context: Any
@@ -201,7 +205,7 @@ class OperationsServicer(rpc.OperationsServiceServicer):
                 )
                 for row in standing.parked
             ],
-            orders=[_order_message(row) for row in standing.orders],
+            orders=[order_message(row=row) for row in standing.orders],
         )
 
     async def ReplayEvents(
@@ -209,14 +213,14 @@ class OperationsServicer(rpc.OperationsServiceServicer):
     ) -> pb.ReplayEventsResponse:
         """Have published events delivered once more."""
         ordered = await self._orders.replay(request=request, by=_operator().caller.subject)
-        return pb.ReplayEventsResponse(**_ordered(ordered))
+        return pb.ReplayEventsResponse(**ordered_members(ordered=ordered))
 
     async def ReleaseEvents(
         self, request: pb.ReleaseEventsRequest, context: Any
     ) -> pb.ReleaseEventsResponse:
         """Let parked events be tried again."""
         ordered = await self._orders.release(request=request, by=_operator().caller.subject)
-        return pb.ReleaseEventsResponse(**_ordered(ordered))
+        return pb.ReleaseEventsResponse(**ordered_members(ordered=ordered))
 
     async def GetSystem(self, request: pb.GetSystemRequest, context: Any) -> pb.GetSystemResponse:
         """Answer how this process stands."""
@@ -257,75 +261,3 @@ def _operator() -> Call:
 
 def _action(number: "pb.ResolutionAction.ValueType") -> Action:
     return Action(pb.ResolutionAction.Name(number).removeprefix("RESOLUTION_ACTION_"))
-
-
-def _today_message(today: Today) -> pb.GetTodayResponse:
-    return pb.GetTodayResponse(
-        at=moment(today.at),
-        collected=[
-            pb.Sum(
-                currency=one.money.currency.value,
-                amount=decimal_message(money=one.money),
-                payments=one.payments,
-            )
-            for one in today.collected
-        ],
-        payments=today.payments,
-        notices_confirmed=today.notices_confirmed,
-        notices_ended=today.notices_ended,
-        waiting=today.waiting,
-        waiting_since=moment(today.waiting_since),
-        open_exceptions=today.open_exceptions,
-        arrivals=[
-            pb.ArrivalPoint(at=moment(one.at), bill=one.bill, khqr=one.khqr)
-            for one in today.arrivals
-        ],
-    )
-
-
-def _case_message(case: CaseRecord, bill_id: int) -> pb.GetCaseResponse:
-    told = told_of(case=case, bill_id=bill_id)
-    claims = [
-        *(records.bill_notice_record(row) for row in case.notices),
-        *(records.khqr_notice_record(row) for row in case.khqr_notices),
-    ]
-    return pb.GetCaseResponse(
-        bill_id=bill_id,
-        standing=pb.Standing.Value(f"STANDING_{told.standing.value}"),
-        sentence=told.sentence,
-        sentence_key=told.key,
-        bill=None
-        if case.bill is None
-        else records.bill_record(case.bill, numbers={*case.numbers, case.bill.policy_number}),
-        notices=sorted(claims, key=lambda one: one.received_at.ToNanoseconds()),
-        verifications=[records.verification_record(row) for row in case.verifications],
-        payments=[records.payment_record(row) for row in case.payments],
-        codes=[records.code_record(row) for row in case.codes],
-        events=[records.event_record(row) for row in case.events],
-        exceptions=[records.exception_record(one) for one in case.exceptions],
-        steps=steps_of(case=case),
-        other_bill_ids=case.other_bill_ids,
-    )
-
-
-def _order_message(row: Any) -> pb.OutboxOrder:
-    return pb.OutboxOrder(
-        order_id=row.id,
-        kind=row.kind,
-        requested_at=moment(row.requested_at),
-        requested_by=row.requested_by,
-        reason=row.reason,
-        selection=row.selection,
-        events=row.events,
-        outstanding=row.outstanding,
-    )
-
-
-def _ordered(ordered: Ordered) -> dict[str, Any]:
-    return {
-        "events": sum(ordered.by_topic.values()),
-        "topics": [
-            pb.TopicCount(topic=topic, events=count) for topic, count in ordered.by_topic.items()
-        ],
-        "sample": [records.event_record(row) for row in ordered.sample],
-    }

@@ -62,12 +62,12 @@ _Step = tuple[datetime, "pb.StepKind.ValueType", str, str, str]  # at, kind, cau
 
 
 def steps_of(*, case: CaseRecord) -> list[pb.Step]:
-    """Return all that happened, in its order."""
+    """Return all that happened, in its order; what is alike in that stays as it was written."""
     found = [*_moves(case), *_claims(case), *_answers(case), *_events(case)]
     return [
         pb.Step(at=moment(at), kind=kind, cause=cause, subject=subject, request_id=request_id)
         for at, kind, cause, subject, request_id in sorted(
-            found, key=lambda step: (step[0], _RANKS[step[1]], step[3])
+            found, key=lambda step: (step[0], _RANKS[step[1]])
         )
     ]
 

@@ -66,15 +66,18 @@ class TodayReader:
         self._clock = clock
         self._timer = timer
         self._flight: SingleFlight[str, Today] = SingleFlight()
-        self._last: tuple[float, Today] | None = None
+        self._counted_at_s: float | None = None
+        self._last: Today | None = None
 
     async def today(self) -> Today:
         """Return how today stands.
 
         :raises DatabaseUnavailable: nobody can count.
         """
-        if self._last is not None and self._timer() - self._last[0] < _FRESH_FOR_S:
-            return self._last[1]
+        counted_at_s = self._counted_at_s
+        is_fresh = counted_at_s is not None and self._timer() - counted_at_s < _FRESH_FOR_S
+        if self._last is not None and is_fresh:
+            return self._last
         return await self._flight.fly(key="today", call=self._counted)
 
     async def close(self) -> None:
@@ -85,7 +88,7 @@ class TodayReader:
         now = self._clock()
         async with self._database.reading() as connection:
             counted = await _count(connection, now)
-        self._last = (self._timer(), counted)
+        self._counted_at_s, self._last = self._timer(), counted
         return counted
 
 
@@ -204,7 +207,7 @@ async def _arrivals(connection: AsyncConnection, now: datetime) -> tuple[Arrival
 def _stretch_of(moment: ColumnElement[Any], dialect: str) -> ColumnElement[int]:
     """Return the number of the five minutes that a moment lies in."""
     if dialect == "postgresql":
-        return cast(func.floor(func.extract("epoch", moment) / _STRETCH_S), BigInteger)
+        return cast(func.floor(func.extract("epoch", moment)), BigInteger) // _STRETCH_S
     # SQLite rounds a fraction, the last millisecond of a second into the next: it is cut off.
     second = func.substr(cast(moment, Text), 1, len("2025-10-07T05:00:00"))
     return cast(func.strftime("%s", second), BigInteger) // _STRETCH_S

@@ -48,6 +48,7 @@ class AmkKhqrBank:
             username=qr.username,
             password=qr.password,
             clock=around.clock,
+            heard=None if around.metrics is None else around.metrics.token_heard(settings.code),
         )
         self._generator = Endpoint(
             bank_code=settings.code,

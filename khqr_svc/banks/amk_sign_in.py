@@ -16,6 +16,7 @@ from chassis.redaction import known_secrets
 from chassis.secrets import SecretReference
 from chassis.settings import SettingError
 from chassis.single_flight import SingleFlight
+from khqr_svc.bank_metrics import CACHED, REFUSED, SIGNED_IN, UNAVAILABLE
 from khqr_svc.banks.endpoint import Endpoint
 from khqr_svc.banks.port import BankNotUnderstood, BankUnavailable
 from khqr_svc.joining import joined
@@ -51,7 +52,10 @@ class AmkSignIn:
         username: SecretReference,
         password: SecretReference,
         clock: Callable[[], float],
+        heard: Callable[[str], None] | None = None,
     ) -> None:
+        """Keep nothing yet; `heard` is told how each token was had, or why not."""
+        self._heard = heard or _unheard
         self._endpoint = endpoint
         self._username = username
         self._password = password
@@ -66,6 +70,7 @@ class AmkSignIn:
         :raises BankNotUnderstood: it refuses our login, or answers with something else.
         """
         if self._token is not None and self._clock() < self._token.good_until:
+            self._heard(CACHED)
             return self._token.text
         return await joined(
             flights=self._flights,
@@ -90,7 +95,15 @@ class AmkSignIn:
             return self._token.text
         asked_at = self._clock()
         body = msgspec.json.encode(self._credentials())
-        answer = _parsed(await self._endpoint.post(body=body, headers={}, deadline=deadline))
+        try:
+            answer = _parsed(await self._endpoint.post(body=body, headers={}, deadline=deadline))
+        except BankNotUnderstood:
+            self._heard(REFUSED)
+            raise
+        except BankUnavailable:
+            self._heard(UNAVAILABLE)
+            raise
+        self._heard(SIGNED_IN)
         known_secrets.remember(value=answer.access_token, renewed=True)
         lasts_s = min(answer.expires_in, _LONGEST_S)
         self._token = _Token(
@@ -106,6 +119,10 @@ class AmkSignIn:
             return {"username": self._username.read(), "password": self._password.read()}
         except SettingError as problem:
             raise BankUnavailable(why=str(problem)) from None
+
+
+def _unheard(_outcome: str) -> None:
+    """Hear nothing."""
 
 
 def _parsed(response: HttpResponse) -> _Answer:

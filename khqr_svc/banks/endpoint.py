@@ -19,6 +19,7 @@ from chassis.resilience import (
     guarded,
     server_failed,
 )
+from khqr_svc.bank_metrics import BankMetrics
 from khqr_svc.banks.port import BankUnavailable, OutOfTime
 
 ATTEMPT_S = 2.0  # of the 5 s that a whole call has (specification: "5 seconds max")
@@ -39,12 +40,13 @@ class Surroundings:
     random: Callable[[], float] = random.random
     calls: CallLog | None = None  # keeps how long they took
     breakers: MutableMapping[tuple[str, str], Breaker] = field(default_factory=dict)  # is filled
+    metrics: BankMetrics | None = None
 
 
 class Endpoint:
     """POSTs JSON to one address; `may_repeat` says which failures allow a second attempt.
 
-    `name` is ours for it.
+    `name` is ours for it, as metrics have no URLs.
     """
 
     def __init__(
@@ -65,6 +67,10 @@ class Endpoint:
         send = around.send
         if around.calls is not None:
             send = around.calls.watched(owner=bank_code, endpoint=name, send=send)
+        if around.metrics is not None:
+            outbound = around.metrics.outbound
+            send = outbound.measured(peer=bank_code, endpoint=name, send=send)
+            outbound.watch_breaker(peer=bank_code, endpoint=name, breaker=self.breaker)
         self._retrying = RetryingSend(
             send=guarded(
                 send=send,

@@ -178,8 +178,7 @@ async def test_a_writer_that_is_cancelled_in_a_batch_fails_it_and_goes_on(book: 
     book.open.clear()
     tasks = _submitted(group, ["a"])
     await book.entered.wait()
-    assert group._writer is not None
-    group._writer.cancel()
+    group._writers[0].cancel()
     assert [type(outcome) for outcome in await _outcomes(tasks)] == [WriterFailed]
     book.open.set()
     assert await asyncio.wait_for(group.submit("b"), timeout=5) == "B"
@@ -214,3 +213,38 @@ async def test_stopping_an_idle_writer_is_quick(book: _Book) -> None:
     group.start()
     await asyncio.sleep(0)
     await asyncio.wait_for(group.stop(), timeout=1)
+
+
+async def test_a_second_writer_helps_only_where_a_whole_batch_waits(book: _Book) -> None:
+    group = GroupCommit[str, str](record=book.record, most=3, writers=2)
+    group.start()
+    book.open.clear()
+    tasks = _submitted(group, ["a"])
+    await book.entered.wait()
+    tasks += _submitted(group, ["b", "c"])
+    await asyncio.sleep(0.01)
+    assert book.batches == [["a"]], "two wait for the first writer"
+    tasks += _submitted(group, ["d", "e"])
+    await asyncio.sleep(0.01)
+    assert book.batches == [["a"], ["b", "c", "d"]], "three are a batch of their own"
+    book.open.set()
+    assert await _outcomes(tasks) == ["A", "B", "C", "D", "E"]
+    await group.stop()
+    assert book.batches[2:] == [["e"]]
+
+
+async def test_a_helping_writer_that_broke_is_started_again(book: _Book) -> None:
+    group = GroupCommit[str, str](record=book.record, most=2, writers=2)
+    group.start()
+    await asyncio.sleep(0)
+    group._writers[1].cancel()
+    await asyncio.sleep(0.01)
+    book.open.clear()
+    tasks = _submitted(group, ["a"])
+    await book.entered.wait()
+    tasks += _submitted(group, ["b", "c"])
+    await asyncio.sleep(0.01)
+    assert len(book.batches) == 2
+    book.open.set()
+    assert await _outcomes(tasks) == ["A", "B", "C"]
+    await group.stop()

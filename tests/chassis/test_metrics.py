@@ -146,13 +146,15 @@ async def test_a_scrape_needs_no_database() -> None:
 def test_metrics_are_off_or_of_the_loopback_unless_somebody_says_so(
     text: str, expected: Address | None
 ) -> None:
-    assert metrics_listen(Variables(environ={"METRICS_LISTEN": text})) == expected
+    assert (
+        metrics_listen(Variables(environ={"METRICS_LISTEN": text}), service="GATEWAY") == expected
+    )
 
 
 @pytest.mark.parametrize("text", ["9100", "host", "host:port", ":"])
 def test_another_address_is_refused_by_name(text: str) -> None:
     with pytest.raises(SettingError, match=r"METRICS_LISTEN: must be host:port"):
-        metrics_listen(Variables(environ={"METRICS_LISTEN": text}))
+        metrics_listen(Variables(environ={"METRICS_LISTEN": text}), service="GATEWAY")
 
 
 async def test_a_gateway_tells_its_numbers_where_it_is_told_to(

@@ -6,6 +6,7 @@
 | rows of several columns | finds those rows and no other combination of their values |
 | rows to insert | inserts what meets no conflict, in their order, and returns what landed |
 | rows with NULL, bytes, times, non-ASCII text | keeps them as they are |
+| rows to change | changes each to its own values; a null leaves what may stay |
 | rows of another number | is the same statement on PostgreSQL: prepared once |
 """
 
@@ -20,7 +21,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from chassis.columns import COUNTED_ID, UtcDateTime
 from chassis.database import Database
-from chassis.sets import among, among_rows, insert_set, rows_as
+from chassis.sets import among, among_rows, insert_set, rows_as, update_set
 
 _METADATA = MetaData()
 _THINGS = Table(
@@ -126,3 +127,29 @@ async def test_another_number_of_rows_is_the_same_statement(postgres_url: str) -
         )
         assert prepared.scalar() == 1
     await database.close()
+
+
+async def test_rows_are_changed_each_to_its_own_values(connection: AsyncConnection) -> None:
+    await insert_set(
+        connection=connection, table=_THINGS, rows=[_row(number) for number in (1, 2, 3, 4)]
+    )
+    later = datetime(2026, 11, 26, tzinfo=UTC)
+    await update_set(
+        connection=connection,
+        table=_THINGS,
+        key="number",
+        rows=[
+            {"number": 1, "bank": "ធនាគារ", "at": None, "body": b"new"},
+            {"number": 3, "bank": "XYZ", "at": later, "body": None},
+            {"number": 9, "bank": "none", "at": None, "body": None},
+        ],
+        keep_if_null=frozenset({"at"}),
+    )
+    rows = (await connection.execute(select(_THINGS).order_by(_THINGS.c.number))).all()
+    assert [(row.number, row.bank, row.at, row.body) for row in rows] == [
+        (1, "ធនាគារ", _AT, b"new"),
+        (2, "AMK", _AT, None),
+        (3, "XYZ", later, None),
+        (4, "AMK", _AT, None),
+    ]
+    await update_set(connection=connection, table=_THINGS, key="number", rows=[])

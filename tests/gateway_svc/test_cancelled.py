@@ -5,13 +5,13 @@ and the repeat that follows at once is answered.
 """
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
 
 from chassis.database import Database
+from gateway_svc.case_loading import Answered
 from gateway_svc.khqr_questions import _LEASE
 from gateway_svc.migrations import upgrade
 from tests.support.khqr_ledger import KhqrLedger, ScriptedBank, paid, told
@@ -41,8 +41,10 @@ async def _confirm_bill(ledger: KhqrLedger, bill_id: int, number: int) -> Any:
 
 
 async def _record_khqr(ledger: KhqrLedger, bill_id: int, number: int) -> Any:
-    ledger.bank.answers = [paid(transaction_id=f"B{number}")]
-    await ledger.khqr.questions._ask(bill_id, "AMK", time.monotonic() + 4)
+    questions = ledger.khqr.questions
+    assert await questions.take([bill_id]) == [True]
+    finding = paid(transaction_id=f"B{number}")
+    return await questions.recorder.record([Answered(bill_id=bill_id, finding=finding)])
 
 
 Work = Callable[[KhqrLedger, int, int], Awaitable[Any]]

@@ -19,7 +19,7 @@ import pytest
 from chassis import outbox
 from chassis.database import Database
 from gateway_svc.code_store import Code
-from gateway_svc.khqr_store import take_question
+from gateway_svc.khqr_store import take_questions
 from gateway_svc.migrations import upgrade
 from gateway_svc.tables import outbox as table
 from gateway_svc.verification import Acknowledged
@@ -114,13 +114,13 @@ async def test_clocks_some_milliseconds_apart_ask_one_question(ledger: KhqrLedge
     length = timedelta(seconds=6)
     async with ledger.database.transaction() as connection:
         taken = [
-            await take_question(
+            await take_questions(
                 connection=connection,
-                bill_id=bill.bill_id,
+                bill_ids=[bill.bill_id],
                 owner=owner,
                 now=ledger.now + timedelta(milliseconds=ahead_ms),
                 length=length,
             )
             for owner, ahead_ms in (("ahead", 50), ("right", 10))
         ]
-    assert taken == [True, False]
+    assert taken == [{bill.bill_id}, set()]

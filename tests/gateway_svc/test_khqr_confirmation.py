@@ -24,6 +24,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from chassis.database import Database
 from chassis.errors import ServiceError
@@ -394,6 +395,21 @@ async def test_a_payment_nobody_told_of_is_found_by_polling(ledger: KhqrLedger) 
     assert (await ledger.topics()).count("success") == 1
 
 
+@pytest.mark.parametrize(("foreign", "alarms"), [("verified: another merchant", 1), ("", 0)])
+async def test_a_poll_that_meets_a_contradiction_tells_somebody(
+    ledger: KhqrLedger, foreign: str, alarms: int
+) -> None:
+    bill = await ledger.bill()
+    ledger.bank.answers = [paid(foreign=foreign)]
+    await _show_code(ledger, bill.bill_id)
+    ledger.now += timedelta(seconds=30)
+    with capture_logs() as logs:
+        await ledger.completer.run_once()
+    told_of = [one for one in logs if one["event"] == "verification_contradicts"]
+    assert [one["bill_id"] for one in told_of] == [bill.bill_id] * alarms
+    assert len(await payments(ledger)) == 1 - alarms
+
+
 async def test_polling_ends_an_hour_after_the_code(ledger: KhqrLedger) -> None:
     bill = await ledger.bill()
     ledger.bank.answers = [NOT_PAID]
@@ -438,7 +454,7 @@ async def test_a_process_that_died_while_asking_leaves_it_to_the_completer(
     ledger.bank.gate = asyncio.Event()
     task = asyncio.create_task(ledger.tell(told()))
     await ledger.bank.was_asked.wait()
-    await ledger.khqr.questions.close()
+    await ledger.khqr.questions._asking.close()
     with pytest.raises(FlightStopped):
         await task
     assert await notices(ledger) == [("RECEIVED", None)]

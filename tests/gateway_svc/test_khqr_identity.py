@@ -19,7 +19,7 @@ import pytest
 
 from chassis.database import Database
 from gateway_svc.code_store import Code
-from gateway_svc.khqr_store import take_question
+from gateway_svc.khqr_store import take_questions
 from gateway_svc.migrations import upgrade
 from gateway_svc.payment import Hold, Refusal
 from gateway_svc.verification import Acknowledged, Finding
@@ -254,9 +254,9 @@ async def test_a_question_left_by_a_dead_process_whose_clock_ran_ahead_is_free(
 ) -> None:
     await ledger.bill()
     async with ledger.database.transaction() as connection:
-        assert await take_question(
+        assert await take_questions(
             connection=connection,
-            bill_id=150001,
+            bill_ids=[150001],
             owner="dead",
             now=ledger.now + timedelta(hours=1),
             length=timedelta(seconds=6),

@@ -52,6 +52,7 @@ async def test_a_number_the_bank_knows_goes_to_no_other_bill_if_it_is_told(
     assert await asyncio.to_thread(migrations.main) == 0
     database = Database(url=database_url)
     ledger = KhqrLedger(database=database, bank=_Bank(NOT_PAID))
+    ledger.start()
     bill = await ledger.bill(policy="P222222222")
     code = Code(payload="code", image=b"", expires_at=ledger.now + timedelta(minutes=30))
     await ledger.codes.record(bank_code="AMK", bill_id=bill.bill_id, offered=code, request_id="r")
@@ -59,4 +60,5 @@ async def test_a_number_the_bank_knows_goes_to_no_other_bill_if_it_is_told(
     await ledger.completer.run_once()
     assert (bill.bill_id - bill_id) in {0, 1}  # PostgreSQL takes one to skip from
     assert await ledger.counts("applications") == (applied,)
+    await ledger.stop()
     await database.close()

@@ -29,6 +29,9 @@ class Mutant:
 _CONFIRMATION = "gateway_svc/confirmation.py"
 _FIRST = "gateway_svc/migrations/versions/0001_first.py"
 _TABLES = "gateway_svc/tables.py"
+_OPERATIONS = "gateway_svc/migrations/versions/0004_operations.py"
+_RESOLUTION = "gateway_svc/operations/resolution.py"
+_EXCEPTION = "gateway_svc/operations/exception.py"
 _APPEND = "            await append(connection=connection, table=outbox, events=events, at=now)\n"
 
 MUTANTS = (
@@ -196,5 +199,49 @@ MUTANTS = (
             ),
         ),
         tests=("tests/gateway_svc/test_schema.py",),
+    ),
+    Mutant(
+        name="one person is two people",
+        edits=(
+            Edit(
+                file=_RESOLUTION,
+                old="if approves and proposal.proposed_by == by:",
+                new="if False:",
+            ),
+            Edit(
+                file=_OPERATIONS,
+                old="state <> 'APPROVED' OR decided_by <> proposed_by",
+                new="state <> 'APPROVED' OR decided_by <> ''",
+            ),
+        ),
+        tests=(
+            "tests/gateway_svc/operations/test_exceptions.py",
+            "tests/gateway_svc/operations/test_schema.py",
+        ),
+    ),
+    Mutant(
+        name="an approval does not read again",
+        edits=(
+            Edit(
+                file=_EXCEPTION,
+                old="    if obligation_paid:\n        return",
+                new="    if False:\n        return",
+            ),
+            Edit(
+                file=_EXCEPTION, old="    if bill.state is not BillState.OPEN:", new="    if False:"
+            ),
+        ),
+        tests=("tests/gateway_svc/operations/test_racing.py",),
+    ),
+    Mutant(
+        name="money applied without a word of two",
+        edits=(
+            Edit(
+                file=_OPERATIONS,
+                old="\"OLD.state = 'UNAPPLIED' AND NEW.state = 'APPLIED'\",",
+                new="\"OLD.state = 'NONE' AND NEW.state = 'APPLIED'\",",
+            ),
+        ),
+        tests=("tests/gateway_svc/operations/test_schema.py",),
     ),
 )

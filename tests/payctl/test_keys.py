@@ -175,3 +175,19 @@ def test_production_is_refused_in_one_line(tmp_path: Path) -> None:
     assert len(run.stderr.splitlines()) == 1
     assert "ENVIRONMENT" in run.stderr
     assert not (tmp_path / "keys").exists()
+
+
+def test_a_token_and_a_rotation_are_json_where_that_is_asked(tmp_path: Path) -> None:
+    run = _payctl(
+        tmp_path,
+        *("token", "--json", "--subject", "dara", "--bank", ""),
+        *("--scope", "operations:read", "--scope", "operations:act"),
+    )
+    said = json.loads(run.stdout)
+    claims = jwt.decode(said["token"], options={"verify_signature": False})
+    assert (claims["sub"], claims["scope"]) == ("dara", "operations:read operations:act")
+    assert "bank" not in claims
+    assert (said["subject"], said["bank"]) == ("dara", None)
+    assert datetime.fromisoformat(said["expiresAt"]).timestamp() == claims["exp"]
+    rotated = json.loads(_payctl(tmp_path, "rotate", "--json").stdout)
+    assert rotated["keyId"] in (tmp_path / "keys" / "jwks.json").read_text()

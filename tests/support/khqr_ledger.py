@@ -17,6 +17,7 @@ from gateway_svc.completer import Completer, PollPlan
 from gateway_svc.events import EventWriter
 from gateway_svc.khqr_codes import KhqrCodes
 from gateway_svc.khqr_confirmation import KhqrConfirmation, KhqrOutcome
+from gateway_svc.khqr_questions import QUESTIONS_AT_ONCE
 from gateway_svc.verification import (
     Finding,
     KhqrNotice,
@@ -118,7 +119,7 @@ class KhqrLedger(Ledger):
             new_id=lambda: f"owner-{id(self)}",
             pause_after=lambda asked: timedelta(seconds=5 * 2**asked),
             committed=self._nudge,
-            **({} if bounds is None else {"bounds": bounds}),
+            bounds=bounds or QUESTIONS_AT_ONCE,
         )
         self.plan = PollPlan()
         self.codes = KhqrCodes(
@@ -136,6 +137,7 @@ class KhqrLedger(Ledger):
         """Start the writers."""
         super().start()
         self.khqr.bookings.start()
+        self.khqr.questions.start()
 
     async def stop(self) -> None:
         """Stop the writers."""

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import aiohttp
@@ -15,11 +16,13 @@ from amk_sandbox.service import RunningSandbox, running_sandbox
 from amk_sandbox.settings import read_settings as read_sandbox_settings
 from chassis.rpc import utc_now
 from chassis.settings import Address, Variables
+from chassis.tracing import open_tracing, otlp_endpoint
 from gateway_svc.completer import PollPlan
 from gateway_svc.settings import read_settings as read_gateway_settings
 from khqr_svc.service import KhqrProcess
 from khqr_svc.settings import read_settings as read_khqr_settings
 from rest_bridge.contract import load_contract, read_image
+from rest_bridge.service import Running as RunningBridge
 from rest_bridge.service import start as start_bridge
 from tests.support.gateway import FakeIntegration, running_gateway
 from tests.support.system import KEY, System
@@ -37,6 +40,8 @@ class KhqrSystem(System):
 
     sandbox: RunningSandbox
     sandbox_url: str
+    khqr: KhqrProcess
+    bridge: RunningBridge
 
     async def operate(self, path: str, body: Any = None) -> Any:
         """Do what an operator does on the sandbox's page."""
@@ -74,8 +79,12 @@ async def running_khqr_system(
     database_url: str,
     environ: Mapping[str, str] | None = None,
     polls: PollPlan = IN_HASTE,
+    parts: Mapping[str, Any] = MappingProxyType({}),
 ) -> AsyncIterator[KhqrSystem]:
-    """Run everything on free ports, files under `tmp_path`; polls and pauses are short."""
+    """Run everything on free ports, files under `tmp_path`; polls and pauses are short.
+
+    `parts` replace the gateway's own, such as its clock or its publisher.
+    """
     keys = tmp_path / "keys"
     keys.mkdir(exist_ok=True)
     (keys / "sandbox.token").write_text(KEY.token(sub="amk"))
@@ -103,7 +112,7 @@ async def running_khqr_system(
             polls=polls,
             first_pause=timedelta(seconds=0.5),
         )
-        async with running_gateway(settings=settings) as (gateway, gateway_address):
+        async with running_gateway(settings=settings, **parts) as (gateway, gateway_address):
             merged["GATEWAY_TARGET"] = str(gateway_address)
             khqr = KhqrProcess(
                 settings=read_khqr_settings(variables=Variables(environ=merged), environ=merged)
@@ -116,6 +125,11 @@ async def running_khqr_system(
                 contract=load_contract(image=read_image(path=None)),
                 targets={"GATEWAY": str(gateway_address), "KHQR": str(khqr_address)},
                 listen=[Address(host="127.0.0.1", port=0)],
+                tracing=open_tracing(
+                    endpoint=otlp_endpoint(variables=Variables(environ=merged)),
+                    service="bridge",
+                    version="0",
+                ),
             )
             base_url = f"http://{bridge.addresses[0]}"
             (tmp_path / "bridge.url").write_text(base_url)
@@ -130,6 +144,8 @@ async def running_khqr_system(
                         var_dir=tmp_path,
                         sandbox=sandbox,
                         sandbox_url=url,
+                        khqr=khqr,
+                        bridge=bridge,
                     )
             finally:
                 await bridge.drain()

@@ -156,6 +156,9 @@ async def test_the_steps_of_a_khqr_payment_stand_in_the_order_they_happened(stag
         *("PAYMENT_RECORDED", "PAYMENT_APPLIED", "BILL_PAID", "CODE_ENDED", "NOTICE_DONE"),
         *("EVENT_WRITTEN", "EVENT_WRITTEN", "EVENT_WRITTEN"),
     ]
+    assert [step.cause.rpartition(".")[2] for step in case.steps[-3:]] == [
+        *("verified", "confirmed", "success")
+    ]
     received = case.steps[3]
     assert (received.subject, received.request_id) == ("khqr-1", "webhook-7")
     assert received.at.ToDatetime(tzinfo=UTC) == received_at
