@@ -77,14 +77,12 @@ $(VENV)/.bench: $(VENV)/.dev requirements-bench.txt
 	@touch $@
 
 bench: $(VENV)/.bench ## measure ourselves beside Envoy, FastAPI and pgbench (about ten minutes, a quiet machine)
-	@$(BIN)/python -m benchmarks --pictures docs/pictures
-	@$(BIN)/python -m benchmarks.store
+	@$(BIN)/python -m benchmarks --pictures docs/pictures --document docs/benchmarks.md
+	@$(BIN)/python -m benchmarks.store --document docs/benchmarks.md
+	@$(BIN)/python -m benchmarks.khqr --document docs/benchmarks.md
 
 mutants: $(VENV)/.dev ## plant ten faults that lose money, and show which test sees each
 	@$(BIN)/python -m tests.mutants
-
-screenshots: $(VENV)/.dev ## take the pictures of docs/pictures anew (needs chromium and a Khmer font)
-	@$(BIN)/python -m tests.pages.pictures
 
 dashboards: $(VENV)/.dev ## write deploy/grafana/ from its table
 	@$(BIN)/python -m tests.deploy.dashboards
@@ -96,6 +94,9 @@ sbom: $(VENV)/.dev ## write var/sbom.json: what the image is made of (CycloneDX)
 
 audit: $(VENV)/.dev ## hold what is locked against the list of known vulnerabilities (3: could not be asked)
 	@$(BIN)/python -m tests.audit requirements.txt
+
+screenshots: $(VENV)/.dev ## take the pictures of docs/pictures anew (needs chromium and a Khmer font)
+	@$(BIN)/python -m tests.pages.pictures
 
 lock: $(VENV)/.dev ## lock the dependencies anew, with hashes (needs uv)
 	uv pip compile --generate-hashes --universal --no-header -q pyproject.toml --python-version 3.11 -o requirements.txt

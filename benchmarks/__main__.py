@@ -22,6 +22,7 @@ os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")  # programs are started w
 import uvloop
 
 from benchmarks.contenders import NAMES, Contender, running
+from benchmarks.document import write_part
 from benchmarks.load import Load, closed_loop, open_loop, percentile
 from benchmarks.report import picture, table
 from tests.support.postgres_cluster import PostgresCluster
@@ -40,6 +41,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--rate", type=float, default=300.0, help="of the open loop, a second")
     parser.add_argument("--callers", type=int, default=_CALLERS)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--document", type=Path, default=None, help="put the tables into it")
     parser.add_argument("--pictures", type=Path, default=None, help="draw into this folder")
     return parser.parse_args()
 
@@ -123,7 +125,7 @@ async def _bench(arguments: argparse.Namespace, folder: Path) -> None:
         table(title=title, unit=unit, found=found, against=_AGAINST)
         for title, unit, found in series
     ]
-    print("\n\n".join(tables))
+    write_part(document=arguments.document, name="capacity", text="\n\n".join(tables))
     if arguments.pictures is not None:
         arguments.pictures.mkdir(parents=True, exist_ok=True)
         picture(

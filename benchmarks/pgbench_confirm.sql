@@ -2,8 +2,8 @@
 -- database for a program without batches. The bill comes from a sequence.
 SELECT nextval('bench_bill') AS bill \gset
 BEGIN;
-SELECT obligation_id AS obligation FROM bills WHERE id = :bill \gset
-SELECT id FROM obligations WHERE id = :obligation ORDER BY id FOR UPDATE;
+SELECT id AS obligation FROM obligations
+  WHERE id IN (SELECT obligation_id FROM bills WHERE id = :bill) ORDER BY id FOR UPDATE \gset
 SELECT obligation_id FROM applications WHERE obligation_id = :obligation;
 SELECT * FROM bills WHERE id = :bill OR (obligation_id = :obligation AND state = 'OPEN');
 SELECT bill_id, number FROM bill_numbers WHERE bill_id = :bill;

@@ -26,6 +26,8 @@ from pathlib import Path
 
 from sqlalchemy import text
 
+from benchmarks.document import write_part
+from benchmarks.report import table
 from benchmarks.stock import StockedBill, stock_bills
 from chassis.database import Database
 from chassis.group_commit import GroupCommit
@@ -39,6 +41,7 @@ from tests.support.postgres_cluster import PostgresCluster
 
 _SETTINGS = {"max_connections": "300", "shared_buffers": "512MB", "max_wal_size": "4GB"}
 _SCRIPT = Path(__file__).with_name("pgbench_confirm.sql")
+_LIMIT = "pgbench, 20 clients"
 _BILLS = 20_000
 _BILLS_OF_A_FILE = 8_000
 
@@ -189,7 +192,7 @@ async def _bench(arguments: argparse.Namespace, folder: Path) -> dict[str, list[
             return lambda: store.measure(callers=callers, most=most, seconds=arguments.seconds)
 
         turns: dict[str, Callable[[], Awaitable[Measured]]] = {
-            "pgbench, 20 clients": pgbench,
+            _LIMIT: pgbench,
             "ours, 1 caller": measure(ours, 1, 64),
             "ours alone, 1 caller": measure(ours, 1, 1),
             "ours, 20 callers": measure(ours, 20, 64),
@@ -226,6 +229,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=4.0, help="of each turn")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--document", type=Path, default=None, help="put the tables into it")
     arguments = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="bench-", dir="/tmp"))
     (folder / "postgres").mkdir()
@@ -234,14 +238,13 @@ def main() -> None:
         found = asyncio.run(_bench(arguments, folder))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    limit = statistics.median(rate for rate, _ in found["pgbench, 20 clients"])
-    print("\nconfirmations a second (spread), ratio to pgbench, p50 ms")
-    for name, turns in sorted(found.items()):
-        rates = [rate for rate, _ in turns]
-        middle = statistics.median(rates)
-        p50 = statistics.median(one for _, one in turns)
-        spread = f"{min(rates):.0f} to {max(rates):.0f}"
-        print(f"  {name:<28} {middle:>8.0f} ({spread:<14}) {middle / limit:>6.2f} {p50:>8.2f}")
+    rates = {name: [rate for rate, _ in turns] for name, turns in sorted(found.items())}
+    p50 = {name: [one for _, one in turns] for name, turns in sorted(found.items())}
+    tables = [
+        table(title="the store alone", unit="confirmations a second", found=rates, against=_LIMIT),
+        table(title="the store alone: p50", unit="ms", found=p50, against=_LIMIT),
+    ]
+    write_part(document=arguments.document, name="store", text="\n\n".join(tables))
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ PAGE_PATHS = (
     *(f"/docs/{name}" for name in _PACKAGED),
 )
 
-_FOLDERS = ("/docs", "/console", "/kit")
+_FOLDERS = ("/docs", "/console", KIT_PATH.rstrip("/"))
 
 
 def page_name(path: str) -> str:

@@ -81,7 +81,7 @@ class TcpProxy:
         ]
         try:
             await asyncio.gather(*ways)
-        except OSError:
+        except (OSError, RuntimeError):  # uvloop's word for a transport that is gone
             pass
         finally:
             for way in ways:
