@@ -39,6 +39,9 @@ def page_name(path: str) -> str:
     return next((folder for folder in _FOLDERS if path.startswith(folder)), path)
 
 
+PAGE_NAMES = (*dict.fromkeys(map(page_name, (*PAGE_PATHS, *_FOLDERS))),)
+
+
 def static_files() -> Mapping[str, StaticFile]:
     """Return the console, the documents' page and the kit, by path."""
     files = {

@@ -26,7 +26,7 @@ from rest_bridge.connections import SPARE_DESCRIPTORS, Connections
 from rest_bridge.contract import Contract
 from rest_bridge.counts import Counts
 from rest_bridge.metrics import BridgeMetrics
-from rest_bridge.pages import PAGE_PATHS, page_name
+from rest_bridge.pages import PAGE_NAMES
 from rest_bridge.peers import Peers
 from rest_bridge.quiet_log import QuietLog
 from rest_bridge.server import SWEEP_S, BridgeServer, Site
@@ -124,7 +124,7 @@ async def start(
     )
     metrics = BridgeMetrics(
         routes=bridge.routes,
-        pages=map(page_name, PAGE_PATHS),
+        pages=PAGE_NAMES,
         counts=counts,
         connections=house.connections,
         admission=admission,

@@ -225,3 +225,26 @@ async def test_a_store_made_before_there_were_codes_is_carried_on(tmp_path: Path
     async with sandbox(var=tmp_path, clock=Clock()) as client:
         (transfer,) = (await client.state())["transfers"]
         assert (transfer["state"], transfer["channel"]) == ("CONFIRMED", "BILL")
+
+
+async def test_the_state_tells_what_happened_last_and_for_whom(tmp_path: Path) -> None:
+    async with world(tmp_path) as found:
+        _, shown = await found.client.post("/sandbox/khqr?query=P100000003")
+        assert shown["code"]["shownFor"] == "P100000003"
+        assert shown["code"]["policyNumber"] is None, "the bank is not told"
+        assert (await found.client.state())["latestBillId"] == shown["code"]["billId"] == 150001
+        found.clock.advance(1)
+        await found.client.post("/sandbox/lookup?query=P100000002")
+        state = await found.client.state()
+        assert state["latestBillId"] == 150002
+        assert state["lookUps"] == [
+            {
+                "billId": 150002,
+                "query": "P100000002",
+                "policyNumber": "P100000002",
+                "amount": "615000",
+                "currency": "KHR",
+                "lookedUpAt": "2026-11-23T12:00:01+07:00",
+            }
+        ]
+        assert state["consoleUrl"] == f"{found.insurer.url}/console"

@@ -9,6 +9,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from chassis.errors import Reasons
 from rest_bridge.contract import default_contracts_image, load_contract
+from rest_bridge.pages import PAGE_NAMES, page_name
 from tests.rest_bridge.fakes import Stage
 
 ROUTES = [
@@ -145,6 +146,21 @@ async def test_the_page_finds_its_files(stage: Stage, path: str, kind: str, cont
         assert response.status == 200
         assert response.content_type == kind
         assert content in await response.read()
+
+
+COUNTED_AS = [
+    ("/console", "/console"),
+    ("/console/app.js", "/console"),
+    ("/kit/kit.css", "/kit"),
+    ("/docs/swagger-ui.css", "/docs"),
+    ("/livez", "/livez"),
+]
+
+
+@pytest.mark.parametrize(("path", "name"), COUNTED_AS)
+def test_the_files_of_a_page_are_counted_as_one(path: str, name: str) -> None:
+    assert page_name(path) == name
+    assert name in PAGE_NAMES, "a name that metrics do not know is counted as no route"
 
 
 async def test_the_root_leads_to_the_page(stage: Stage) -> None:
