@@ -20,6 +20,7 @@ from chassis.process import repeat, spare_the_collector
 from chassis.settings import Address, SettingError
 from chassis.tls import TlsFiles, https_context
 from chassis.tracing import Tracing, open_tracing
+from rest_bridge.access_log import AccessLog
 from rest_bridge.app import Bridge
 from rest_bridge.connection import House
 from rest_bridge.connections import SPARE_DESCRIPTORS, Connections
@@ -129,7 +130,7 @@ async def start(
         connections=house.connections,
         admission=admission,
     )
-    bridge.watch(metrics.answered)
+    bridge.watch(AccessLog(every=limits.access_log_every, then=metrics.answered).answered)
     server = BridgeServer(handle=bridge.handle, house=house)
     runner = web.ServerRunner(server, shutdown_timeout=_GRACE_S)
     await runner.setup()

@@ -26,6 +26,8 @@ _CONNECTIONS = 1000  # in all; beyond 90 % idle ones make room for newcomers
 _PER_ADDRESS = 500  # half: one address cannot take every place
 _CALLS = 256  # under way at once: a quarter of a second of work at 1000 calls a second
 
+_ACCESS_LOG_EVERY = 1000  # at 1,000 requests a second, a line a second
+
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
@@ -35,6 +37,7 @@ class Limits:
     per_address: int = _PER_ADDRESS
     calls: int = _CALLS
     streams: int = 1  # 0: each call travels alone
+    access_log_every: int = 0  # requests for one line; 0: no line
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,6 +148,9 @@ def _read_limits(variables: Variables) -> Limits:
         ),
         calls=variables.integer("BRIDGE_CALLS", default=_CALLS, least=4, most=10_000),
         streams=read_streams(variables=variables),
+        access_log_every=variables.integer(
+            "ACCESS_LOG_EVERY", default=_ACCESS_LOG_EVERY, least=0, most=1_000_000_000
+        ),
     )
 
 
