@@ -6,7 +6,7 @@ PROTOS  = $(shell find protos -name '*.proto' | sort)
 SITE    = $(shell $(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check generate generate-check api-docs contracts-check lint types imports drill bench mutants kafka topics dashboards sbom audit lock clean
+.PHONY: help run test check generate generate-check contracts-check lint types imports drill bench mutants kafka topics dashboards sbom audit lock clean
 
 help: ## print this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +45,7 @@ protoc:
 		--descriptor_set_out=$(OUT)/payments/contracts.binpb --include_imports --include_source_info \
 		$(PROTOS)
 
+.PHONY: api-docs
 api-docs: $(VENV)/.runtime ## write docs/api.md from the contracts
 	@$(BIN)/python -m rest_bridge.api_document docs/api.md
 
