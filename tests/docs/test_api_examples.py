@@ -26,7 +26,7 @@ from rest_bridge.contract import Example, default_contracts_image, load_contract
 from rest_bridge.pages import PAGE_PATHS
 from rest_bridge.routes import Route, RouteTable
 from tests.support.khqr_system import KhqrSystem
-from tests.support.system import INQUIRY, NOTICE
+from tests.support.system import INQUIRY, KEY, NOTICE
 
 CONTRACT = load_contract(image=default_contracts_image())
 ROUTES = RouteTable(methods=CONTRACT.methods, rules=CONTRACT.rules, reserved=PAGE_PATHS).routes
@@ -77,6 +77,21 @@ async def test_an_example_is_answered_as_the_contract_says(
         200,
         told(f'{{"success":true,"data":{example.response}}}'.encode()),
     )
+
+
+@pytest.mark.parametrize("spelled", ['filter={"state":"APPLIED"}', "filter.state=APPLIED"])
+async def test_a_parameter_that_holds_an_object_is_written_either_way(
+    system: KhqrSystem, spelled: str
+) -> None:
+    await paid(system)
+    token = KEY.token(scopes=["operations:read"], bank=None)
+    path = f"/ops/payments?{spelled}"
+    answer = await system.call("GET", path, Authorization=f"Bearer {token}")
+    assert (answer.status, len(answer.json["data"]["payments"])) == (200, 1)
+    other = await system.call(
+        "GET", path.replace("APPLIED", "UNAPPLIED"), Authorization=f"Bearer {token}"
+    )
+    assert other.json["data"].get("payments", []) == []
 
 
 def test_the_examples_that_are_sent_are_those_that_are_printed() -> None:

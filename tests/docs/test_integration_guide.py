@@ -1,5 +1,7 @@
-"""docs/integration.md has a row for every answer, and names commands that there are."""
+"""docs/integration.md has a row for every answer, names commands there are, asks what we ask."""
 
+import asyncio
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +13,7 @@ from payctl.main import app
 from payments.gateway.v1 import gateway_service_pb2 as pb
 from rest_bridge.contract import default_contracts_image, load_contract
 from rest_bridge.spelling import enum_names
+from tests.support.khqr_system import KhqrSystem
 
 TEXT = (Path(__file__).parents[2] / "docs" / "integration.md").read_text(encoding="utf-8")
 _ANSWER = re.compile(r"^\| (\d{3}) ((?:`[A-Z_]+`(?:, )?)+) \|", re.MULTILINE)
@@ -61,3 +64,21 @@ def test_every_command_it_names_takes_the_options_it_shows(
 
 def test_the_checklist_names_doctor_and_certify() -> None:
     assert {"doctor", "certify", "sign"} <= {name for name, _ in commands()}
+
+
+async def test_what_we_ask_of_the_bank_is_what_the_bank_is_asked(system: KhqrSystem) -> None:
+    await system.operate("/sandbox/khqr/pay?query=P123456789")
+    async with asyncio.timeout(10):
+        while len(calls := (await system.state())["calls"]) < 3:  # noqa: ASYNC110 - a page is asked
+            await asyncio.sleep(0.02)
+    chapter = TEXT.partition("## What we ask of the bank\n")[2].partition("\n## ")[0]
+    rows = [line.split("|")[2:4] for line in chapter.splitlines() if line.startswith("| ")][1:]
+    told = [tuple(re.findall(r"`(\w+)`", cell) for cell in row) for row in rows]
+    seen = [
+        (list(json.loads(one["asked"])), list(json.loads(one["answer"]))) for one in calls[::-1]
+    ]
+    # A sandbox shows no login: what is asked of sign-in is its own test's.
+    assert told[1:] == seen[1:]
+    assert told[0][1] == seen[0][1]
+    [example] = re.findall(r"```json\n(.*?)\n```", chapter)
+    assert list(json.loads(example)) == list(json.loads(calls[0]["answer"])["data"])
