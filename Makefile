@@ -45,6 +45,10 @@ protoc:
 		--descriptor_set_out=$(OUT)/payments/contracts.binpb --include_imports --include_source_info \
 		$(PROTOS)
 
+.PHONY: api-docs
+api-docs: $(VENV)/.runtime ## write docs/api.md from the contracts
+	@$(BIN)/python -m rest_bridge.api_document docs/api.md
+
 generate-check: $(VENV)/.dev ## fail if generated/ is not what protos/ say
 	@rm -rf var/generated && $(MAKE) --no-print-directory protoc OUT=var/generated
 	@diff -r -x __pycache__ var/generated generated && echo "generated/ is up to date"
