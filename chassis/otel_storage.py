@@ -60,8 +60,9 @@ class TracedGroupCommit(GroupCommit[T, R]):
         *,
         tracing: OtelTracing,
         record: Callable[[Sequence[T]], Awaitable[Sequence[R | Exception]]],
+        writers: int = 1,
     ) -> None:
-        super().__init__(record=self._traced)
+        super().__init__(record=self._traced, writers=writers)
         self._tracing = tracing
         self._untraced = record
         self._origins: dict[int, SpanContext] = {}

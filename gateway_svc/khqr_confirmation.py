@@ -7,6 +7,7 @@ one question per bill is in flight, and a caller that leaves cancels nothing but
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Any
 
 import structlog
 
@@ -63,12 +64,12 @@ class KhqrConfirmation:
         committed: Callable[[], None],
         bounds: Bounds = QUESTIONS_AT_ONCE,
         recorded: Callable[[CaseDecision], None] = lambda _: None,
-        commit: Callable[..., GroupCommit[KhqrNotice, Booked]] = GroupCommit,
+        commit: Callable[..., GroupCommit[Any, Any]] = GroupCommit,
     ) -> None:
         """Wire the parts; `bounds` say how many questions to one bank are under way at once.
 
         `recorded` hears of what each answer of a bank came to, once that is on disk;
-        `commit` makes the writer.
+        `commit` makes the writers.
         """
         self._database = database
         self._banks = banks
@@ -83,6 +84,7 @@ class KhqrConfirmation:
             committed=committed,
             bounds=bounds,
             recorded=recorded,
+            commit=commit,
         )
         self.bookings: GroupCommit[KhqrNotice, Booked] = commit(record=self._book)
 

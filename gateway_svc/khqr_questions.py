@@ -62,7 +62,9 @@ class KhqrQuestions:
         committed: Callable[[], None],
         bounds: Bounds,
         recorded: Callable[[CaseDecision], None],
+        commit: Callable[..., GroupCommit[Any, Any]] = GroupCommit,
     ) -> None:
+        """Wire the parts; `recorded` hears of each decision, `commit` makes the writers."""
         self._database = database
         self._banks = banks
         self._clock = clock
@@ -78,10 +80,8 @@ class KhqrQuestions:
             committed=committed,
             recorded=recorded,
         )
-        self._takes: GroupCommit[int, bool] = GroupCommit(record=self.take)
-        self._records: GroupCommit[Answered, CaseDecision] = GroupCommit(
-            record=self.recorder.record
-        )
+        self._takes: GroupCommit[int, bool] = commit(record=self.take)
+        self._records: GroupCommit[Answered, CaseDecision] = commit(record=self.recorder.record)
         self.writers: Mapping[str, GroupCommit[Any, Any]] = {
             "khqr_questions": self._takes,
             "khqr_answers": self._records,

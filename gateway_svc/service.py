@@ -154,7 +154,9 @@ class GatewayProcess:
         )
         count = self.operations.counting
         self._notices = self.tracing.group_commit(
-            record=count("bill notices", self.metrics.payments.counted(confirmation.record))
+            record=count("bill notices", self.metrics.payments.counted(confirmation.record)),
+            # PostgreSQL writes for two at once; SQLite has one write lock.
+            writers=2 if self.database.dialect == "postgresql" else 1,
         )
         self._lookups = self.tracing.group_commit(
             record=count("look-ups", LookupRecorder(database=self.database, clock=clock).record)

@@ -40,14 +40,17 @@ class GatewayTracing:
         return TracedPublisher(tracing=self._tracing, publisher=publisher)
 
     def group_commit(
-        self, *, record: Callable[[Sequence[T]], Awaitable[Sequence[R | Exception]]]
+        self,
+        *,
+        record: Callable[[Sequence[T]], Awaitable[Sequence[R | Exception]]],
+        writers: int = 1,
     ) -> GroupCommit[T, R]:
-        """Return a writer whose batches are `record`'s."""
+        """Return a queue whose batches are `record`'s; `writers` write side by side."""
         if self._tracing is None:
-            return GroupCommit(record=record)
+            return GroupCommit(record=record, writers=writers)
         from chassis.otel_storage import TracedGroupCommit  # noqa: PLC0415 - as above
 
-        return TracedGroupCommit(tracing=self._tracing, record=record)
+        return TracedGroupCommit(tracing=self._tracing, record=record, writers=writers)
 
     def watch(self, other: Watch) -> Watch:
         """Return `other`, and a span for each call."""
