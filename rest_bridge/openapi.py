@@ -19,6 +19,7 @@ from rest_bridge.surface import JSON_TYPE
 _BEARER = "bearer"
 _RETRIED = (429, 503)
 _UNAUTHORIZED = 401
+_SOMETIMES = "Idempotent-Replayed"  # the one header that not every such answer has
 _KEPT_REFUSAL = 409  # final like a success: a repeat gets it again
 _OF_EVERY_BODY = {
     408: "The body did not arrive in time.",
@@ -246,7 +247,12 @@ def _header_components() -> Schema:
         "Idempotent-Replayed": "`true` if this answer was given before and nothing happened now.",
     }
     return {
-        name: {"description": text, "schema": {"type": "string"}} for name, text in texts.items()
+        name: {
+            "description": text,
+            "required": name != _SOMETIMES,
+            "schema": {"type": "string"},
+        }
+        for name, text in texts.items()
     }
 
 

@@ -109,6 +109,8 @@ def test_headers_are_listed_where_they_are_sent(document: Any) -> None:
     assert "Retry-After" in responses["429"]["headers"]
     assert "Retry-After" in responses["503"]["headers"]
     assert all("X-Request-ID" in one["headers"] for one in responses.values())
+    headers = document["components"]["headers"]
+    assert [name for name, one in headers.items() if not one["required"]] == ["Idempotent-Replayed"]
 
 
 def test_what_the_bridge_fills_in_is_not_part_of_the_body(document: Any) -> None:
