@@ -18,6 +18,7 @@ from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import aiohttp
 import pytest
@@ -29,7 +30,9 @@ from amk_sandbox.settings import read_settings
 from chassis.settings import SettingError, Variables
 from gateway_svc.banks.configuration import read_banks
 from gateway_svc.banks.opening import open_bank
+from khqr_svc.banks.configuration import BankSettings
 from khqr_svc.khqr import parse_khqr
+from payctl.bank_checks import sign_in_checks
 from tests.second_bank.copied import (
     POLICIES,
     TREE,
@@ -251,3 +254,11 @@ def test_a_dialect_that_nobody_here_speaks_is_refused_by_the_gateway() -> None:
 
     with pytest.raises(SettingError, match=r"XYZ\.dialect: must be one of AMK"):
         open_bank(config=banks["XYZ"], send=send, clock=lambda: datetime.now(tz=UTC))
+
+
+def test_the_doctor_tries_amks_sign_in_only_where_it_is_spoken() -> None:
+    def bank(dialect: str) -> BankSettings:
+        return BankSettings(code="XYZ", dialect=dialect, currencies=frozenset(), qr=Mock())
+
+    settings = Mock(banks={"ABC": bank("AMK"), "TIDE": bank("TIDE")})
+    assert [check.name for check in sign_in_checks(settings=settings)] == ["ABC takes our login"]
