@@ -27,7 +27,6 @@ from chassis.settings import Address
 from chassis.single_flight import FlightStopped
 from chassis.tracing import both, no_headers, open_tracing
 from khqr_svc.bank_metrics import BankMetrics
-from khqr_svc.banks.amk import AmkKhqrBank
 from khqr_svc.banks.endpoint import Surroundings
 from khqr_svc.banks.factory import KhqrServiceFactory
 from khqr_svc.gateway import Gateway, TokenFile
@@ -99,12 +98,7 @@ class KhqrProcess:
                 registry=registry, trace=None if self._tracing is None else self._tracing.sent
             ),
         )
-        self._banks = KhqrServiceFactory(
-            settings=settings.banks,
-            dialects={
-                "AMK": lambda bank, qr: AmkKhqrBank(settings=bank, qr=qr, around=around),
-            },
-        )
+        self._banks = KhqrServiceFactory(settings=settings.banks, around=around)
         token = TokenFile(path=settings.gateway_token_file)
         authenticator = Authenticator(
             keys=KeyFile(path=settings.jwt_keys_file),

@@ -27,9 +27,9 @@ _NOBODYS_POLICY = "X000000000"
 
 
 def sign_in_checks(*, settings: KhqrSettings) -> Iterator[Check]:
-    """Yield a check of our login at each bank that draws codes."""
+    """Yield a check of our login at each bank that draws codes and signs us in as AMK does."""
     for code, bank in settings.banks.items():
-        if bank.qr is not None:
+        if bank.qr is not None and bank.dialect == "AMK":
             qr = bank.qr
             yield Check(name=f"{code} takes our login", ask=partial(_sign_in, code, qr))
 

@@ -13,12 +13,13 @@ from chassis.rules import ContractFault
 from rest_bridge.codec import Codec, Member
 from rest_bridge.contract import Contract, Example, Method
 from rest_bridge.routes import WHOLE_BODY, Route
-from rest_bridge.schemas import Schema, Schemas
+from rest_bridge.schemas import Schema, Schemas, Use
 from rest_bridge.surface import JSON_TYPE
 
 _BEARER = "bearer"
 _RETRIED = (429, 503)
 _UNAUTHORIZED = 401
+_SOMETIMES = "Idempotent-Replayed"  # the one header that not every such answer has
 _KEPT_REFUSAL = 409  # final like a success: a repeat gets it again
 _OF_EVERY_BODY = {
     408: "The body did not arrive in time.",
@@ -92,20 +93,19 @@ class _Writer:
             }
         return operation
 
+    def _asked(self, method: Method) -> Schemas:
+        return self._schemas.used_as(Use.WEBHOOK if method.webhook else Use.REQUEST)
+
     def _body(self, route: Route) -> Schema:
         method = route.method
         if route.body == WHOLE_BODY:
             besides = frozenset(one.name for one in route.variables)
-            name = _last(method.request_type.full_name)
-            self._schemas.named[name] = self._schemas.of_message(
-                method.request_type, besides=besides
-            )
-            schema: Schema = {"$ref": f"#/components/schemas/{name}"}
+            schema = self._asked(method).reference(method.request_type, besides=besides)
         else:
             held = method.request_type.fields_by_name[route.body].message_type
             if held is None:  # the route table has refused it already
                 raise TypeError(route.body)
-            schema = self._schemas.reference(held)
+            schema = self._asked(method).reference(held)
         examples = {
             _key(one.title): {"summary": one.title, "value": _exact(one.request)}
             for one in method.examples
@@ -133,7 +133,7 @@ class _Writer:
         return [*found, {"$ref": "#/components/parameters/RequestId"}]
 
     def _parameter(self, member: Member, method: Method) -> Schema:
-        schema = self._schemas.of_member(member)
+        schema = self._asked(method).of_member(member)
         described: Schema = {
             "name": member.field.json_name,
             "description": schema.pop("description", ""),
@@ -216,9 +216,9 @@ class _Writer:
                 "RequestId": {
                     "name": "X-Request-ID",
                     "in": "header",
-                    "description": "Comes back with the answer and stands in the logs; "
-                    "made up if absent.",
-                    "schema": {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,128}$"},
+                    "description": "Comes back with the answer and stands in the logs; made up "
+                    "if absent, or not 1 to 128 letters, digits, `.`, `_` and `-`.",
+                    "schema": {"type": "string"},
                 }
             },
             "headers": _header_components(),
@@ -247,7 +247,12 @@ def _header_components() -> Schema:
         "Idempotent-Replayed": "`true` if this answer was given before and nothing happened now.",
     }
     return {
-        name: {"description": text, "schema": {"type": "string"}} for name, text in texts.items()
+        name: {
+            "description": text,
+            "required": name != _SOMETIMES,
+            "schema": {"type": "string"},
+        }
+        for name, text in texts.items()
     }
 
 

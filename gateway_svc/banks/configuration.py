@@ -46,6 +46,7 @@ class BankConfig:
     currencies: frozenset[Currency]
     account: MerchantAccount | None
     verify: VerifyConfig | None
+    dialect: str = "AMK"  # whose questions it understands
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,7 +119,15 @@ def _bank(code: str, table: Mapping[str, Any], source: _Source) -> BankConfig:
         currencies=frozenset(Currency(one) for one in currencies),
         account=account,
         verify=None if account is None else _verify(code, table, source),
+        dialect=_dialect(code, table),
     )
+
+
+def _dialect(code: str, table: Mapping[str, Any]) -> str:
+    dialect = table.get("dialect", "AMK")
+    if not isinstance(dialect, str) or not _CODE.fullmatch(dialect):
+        raise SettingError(f"BANKS_FILE: {code}.dialect: must be 2 to 10 of A-Z and 0-9, in quotes")
+    return dialect
 
 
 def _account(code: str, table: Mapping[str, Any]) -> MerchantAccount | None:

@@ -249,4 +249,4 @@ async def test_the_program_listens_says_where_and_stops_when_asked(tmp_path: Pat
 def test_a_bank_that_speaks_what_nobody_here_does_is_refused(tmp_path: Path) -> None:
     banks = read(tmp_path, BANK.replace("[AMK]", '[AMK]\ndialect = "ABA"')).banks
     with pytest.raises(SettingError, match=r"AMK.dialect: must be one of XYZ"):
-        KhqrServiceFactory(settings=banks, dialects={"XYZ": Mock()})
+        KhqrServiceFactory(settings=banks, around=Mock(), dialects={"XYZ": Mock()})

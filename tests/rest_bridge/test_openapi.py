@@ -1,6 +1,7 @@
 """The OpenAPI document: valid 3.1, in the contract's words, with every error; and its page."""
 
 import json
+import re
 from decimal import Decimal
 from typing import Any
 
@@ -108,6 +109,8 @@ def test_headers_are_listed_where_they_are_sent(document: Any) -> None:
     assert "Retry-After" in responses["429"]["headers"]
     assert "Retry-After" in responses["503"]["headers"]
     assert all("X-Request-ID" in one["headers"] for one in responses.values())
+    headers = document["components"]["headers"]
+    assert [name for name, one in headers.items() if not one["required"]] == ["Idempotent-Replayed"]
 
 
 def test_what_the_bridge_fills_in_is_not_part_of_the_body(document: Any) -> None:
@@ -125,9 +128,53 @@ def test_what_the_bridge_fills_in_is_not_part_of_the_body(document: Any) -> None
     assert schema["properties"]["amount"] == {
         "type": "number",
         "format": "decimal",
+        "exclusiveMaximum": 10**16,
         "exclusiveMinimum": 0,
         "description": "What was paid; equal to the bill's amount.",
     }
+
+
+def test_a_request_is_closed_where_unknown_members_are_refused_and_nowhere_else(
+    document: Any,
+) -> None:
+    schemas = document["components"]["schemas"]
+    closed = {name for name, one in schemas.items() if one.get("additionalProperties") is False}
+    assert closed == {
+        "BankCode",
+        "DecideProposalRequest",
+        "EventSelection",
+        "Filter",
+        "ProposeResolutionRequest",
+        "ReleaseEventsRequest",
+        "ReplayEventsRequest",
+    }
+
+
+def test_a_number_and_a_text_of_a_request_say_their_bounds(document: Any) -> None:
+    schemas = document["components"]["schemas"]
+    assert schemas["ConfirmPaymentRequest"]["properties"]["id"]["maximum"] == 2**63 - 1
+    assert schemas["ConfirmPaymentRequest"]["properties"]["id"]["minimum"] == 1
+    lists = document["paths"]["/ops/bills"]["get"]["parameters"]
+    size = next(one["schema"] for one in lists if one.get("name") == "pageSize")
+    assert (size["minimum"], size["maximum"]) == (0, 2**32 - 1)
+    payer = schemas["ConfirmPaymentRequest"]["properties"]["payer"]["pattern"]
+    assert re.search(payer, "សុខ ដារ៉ា")
+    assert not re.search(payer, "John\x1bDoe")
+
+
+@pytest.mark.parametrize(
+    ("member", "says"),
+    [
+        ("requestId", {"pattern": "^$|^(?:[!-~]+)$"}),
+        ("currency", {"enum": ["USD", "KHR", ""]}),
+        ("billId", {"minimum": 0}),
+    ],
+)
+def test_a_member_that_may_be_absent_may_be_empty(
+    document: Any, member: str, says: dict[str, Any]
+) -> None:
+    found = document["components"]["schemas"]["Filter"]["properties"][member]
+    assert {name: found[name] for name in says} == says
 
 
 async def test_the_page_needs_nothing_from_elsewhere(stage: Stage) -> None:
