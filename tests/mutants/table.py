@@ -160,8 +160,11 @@ MUTANTS = (
         edits=(
             Edit(
                 file="gateway_svc/rows.py",
-                old="        .with_for_update()\n",
-                new="",
+                old="        .where(obligations.c.id.in_(concerned))\n"
+                "        .order_by(obligations.c.id)\n"
+                "        .with_for_update()\n",
+                new="        .where(obligations.c.id.in_(concerned))\n"
+                "        .order_by(obligations.c.id)\n",
             ),
         ),
         tests=("tests/gateway_svc/test_confirmation.py",),
