@@ -103,12 +103,14 @@ class Admission:
         """How many wait for their turn."""
         return sum(self._waiting.values())
 
-    def check(self, *, kind: str, vital: bool, ends_at_s: float) -> None:
+    def check(self, *, kind: str, vital: bool, ends_at_s: float, ahead: int = 0) -> None:
         """Return if a call would be started in time, were it to come now.
+
+        `ahead` calls of its kind were told so before and have not come yet.
 
         :raises Overloaded: it would not.
         """
-        self._foresee(self._kind(kind, vital), ends_at_s)
+        self._foresee(self._kind(kind, vital), ends_at_s, ahead=ahead)
 
     @asynccontextmanager
     async def turn(self, *, kind: str, vital: bool, ends_at_s: float) -> AsyncIterator[Turn]:
@@ -151,31 +153,37 @@ class Admission:
             kind.lowered += 1
 
     def _has_place(self, kind: _Kind) -> bool:
+        return self._places_free(kind) > 0
+
+    def _places_free(self, kind: _Kind) -> int:
         most = self._bounds.most - (0 if kind.vital else self._bounds.kept_for_vital)
-        return self.under_way < most and kind.under_way < int(kind.limit)
+        return min(most - self.under_way, int(kind.limit) - kind.under_way)
 
     def _take(self, kind: _Kind) -> None:
         kind.under_way += 1
         self.under_way += 1
 
-    def _foresee(self, kind: _Kind, ends_at_s: float) -> None:
+    def _foresee(self, kind: _Kind, ends_at_s: float, *, ahead: int = 0) -> None:
         left_s = ends_at_s - self._clock()
         if left_s < _LEAST_S:
             raise self._refused(kind, self._expected_s(kind))
-        if self._has_place(kind):
+        will_wait = ahead - max(0, self._places_free(kind))  # of those ahead
+        if will_wait < 0:
             return
         bounds = self._bounds
         room = bounds.waiting_vital if kind.vital else bounds.waiting
-        expected_s = self._expected_s(kind)
-        if self._waiting[kind.vital] >= room or expected_s > min(left_s, self._patience_s(kind)):
+        expected_s = self._expected_s(kind, ahead=will_wait)
+        if self._waiting[kind.vital] + will_wait >= room or expected_s > min(
+            left_s, self._patience_s(kind)
+        ):
             raise self._refused(kind, expected_s)
 
     def _patience_s(self, kind: _Kind) -> float:
         return self._bounds.patience_vital_s if kind.vital else self._bounds.patience_s
 
-    def _expected_s(self, kind: _Kind) -> float:
+    def _expected_s(self, kind: _Kind, *, ahead: int = 0) -> float:
         """Return how long the next one of `kind` would wait (Little's law)."""
-        return (len(kind.queue) + 1) * kind.average_s / max(1, kind.under_way)
+        return (len(kind.queue) + ahead + 1) * kind.average_s / max(1, kind.under_way)
 
     def _refused(self, kind: _Kind, expected_s: float) -> Overloaded:
         self.shed[kind.vital] += 1

@@ -94,9 +94,7 @@ class KhqrConfirmation:
         :raises ServiceError: SERVER_UNAVAILABLE; the notice is kept and asked about later, or so
             many wait for the bank already that it was not taken at all.
         """
-        if notice.status == Status.SUCCESS:  # others move no money, and nobody is asked
-            self.questions.refuse_overload(bank_code=notice.bank_code, ends_at_s=ends_at_s)
-        booked = await self.bookings.submit(notice)
+        booked = await self._booked(notice, ends_at_s)
         if booked.answer is not None and (
             is_final(booked.answer) or booked.state in {NoticeState.HELD, NoticeState.RECEIVED}
         ):
@@ -117,6 +115,12 @@ class KhqrConfirmation:
                 retry_after_s=5,
             )
         return KhqrOutcome(answer=answer, replayed=False)
+
+    async def _booked(self, notice: KhqrNotice, ends_at_s: float) -> Booked:
+        if notice.status != Status.SUCCESS:  # it moves no money, and nobody is asked
+            return await self.bookings.submit(notice)
+        with self.questions.promised(bank_code=notice.bank_code, ends_at_s=ends_at_s):
+            return await self.bookings.submit(notice)
 
     async def _present(self, notice_id: int) -> KhqrAnswer | None:
         async with self._database.reading() as connection:

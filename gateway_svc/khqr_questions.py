@@ -8,7 +8,9 @@ few wait.
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Any
@@ -71,6 +73,7 @@ class KhqrQuestions:
         self._owner = owner
         self._asking: SingleFlight[int, KhqrAnswers] = SingleFlight()
         self._places = Admission(bounds=bounds, clock=time.monotonic)
+        self._promised: Counter[str] = Counter()
         self.recorder = CaseRecorder(
             database=database,
             events=events,
@@ -168,14 +171,19 @@ class KhqrQuestions:
             ),
         )
 
-    def refuse_overload(self, *, bank_code: str, ends_at_s: float) -> None:
-        """Return if the bank can be asked in time, were somebody to ask now.
+    @contextmanager
+    def promised(self, *, bank_code: str, ends_at_s: float) -> Iterator[None]:
+        """Enter if the bank can be asked in time; until left, nobody else is told the same place.
+
+        Booking takes a while: all who come meanwhile would find the same place free, be booked,
+        and find it taken.
 
         :raises ServiceError: SERVER_UNAVAILABLE; so many wait for it already.
         """
+        kind = _kind(bank_code, waited_for=True)
         try:
             self._places.check(
-                kind=_kind(bank_code, waited_for=True), vital=True, ends_at_s=ends_at_s
+                kind=kind, vital=True, ends_at_s=ends_at_s, ahead=self._promised[kind]
             )
         except Overloaded as overload:
             raise ServiceError(
@@ -184,6 +192,11 @@ class KhqrQuestions:
                 retry_after_s=overload.retry_after_s,
                 overloaded=True,
             ) from None
+        self._promised[kind] += 1
+        try:
+            yield
+        finally:
+            self._promised[kind] -= 1
 
     async def _ask_in_turn(
         self, bill_id: int, bank_code: str, ends_at_s: float, *, waited_for: bool

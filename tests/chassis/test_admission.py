@@ -284,6 +284,15 @@ async def test_asking_beforehand_takes_nothing() -> None:
         assert (found.admission.under_way, found.admission.waiting) == (10, 3)
 
 
+async def test_asking_beforehand_counts_those_who_were_told_so_before() -> None:
+    async with calls() as found:
+        await found.come(*names("hook", 4))
+        for ahead in range(6):  # two places, then four to wait
+            found.admission.check(kind="hook", vital=True, ends_at_s=1000, ahead=ahead)
+        with pytest.raises(Overloaded):
+            found.admission.check(kind="hook", vital=True, ends_at_s=1000, ahead=6)
+
+
 async def test_a_refusal_says_when_to_come_again_within_reason() -> None:
     admission = Admission(bounds=BOUNDS, clock=Hand())
     with pytest.raises(Overloaded) as refusal:

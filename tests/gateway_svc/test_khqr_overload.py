@@ -118,3 +118,19 @@ async def test_a_notice_that_moves_no_money_is_taken_however_busy_the_bank_is(
     assert ledger.bank.gate is not None
     ledger.bank.gate.set()
     await asyncio.gather(*telling)
+
+
+async def test_a_crowd_that_comes_while_one_is_booked_is_not_booked_in_vain(
+    ledger: KhqrLedger,
+) -> None:
+    bills = await _bills(ledger, 8)
+    telling = [asyncio.create_task(ledger.tell(told(bill_id), within_s=10)) for bill_id in bills]
+    await _until_asked(ledger, 2)
+    await asyncio.sleep(0.05)
+    assert await ledger.counts("khqr_notices") == (3,)  # two places, and one that waits
+    assert ledger.bank.gate is not None
+    ledger.bank.gate.set()
+    outcomes = await asyncio.gather(*telling, return_exceptions=True)
+    refused = [one for one in outcomes if isinstance(one, ServiceError)]
+    assert [one.overloaded for one in refused] == [True] * 5
+    assert ledger.bank.asked == 3
