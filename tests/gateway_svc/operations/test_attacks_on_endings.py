@@ -6,16 +6,21 @@
 | a claim is to be sent back, and the bank vouches for its money      | the money waits          |
 | a claim was sent back, and a poll finds its money                   | the money waits          |
 | a transfer is sent back, and its contradicting notice applied       | it is refused            |
+| both are approved at once                                          | one waits for the other  |
 """
 
+import asyncio
 from dataclasses import replace
 
 import pytest
+from sqlalchemy import text
 
+from chassis.database import Database
 from chassis.errors import ServiceError
 from gateway_svc.case_loading import Answered
+from gateway_svc.migrations import upgrade
 from tests.gateway_svc.operations.stage import Stage
-from tests.support.khqr_ledger import DOWN, paid, told, usd
+from tests.support.khqr_ledger import DOWN, ScriptedBank, paid, told, usd
 from tests.support.ledger import notice_for
 
 
@@ -64,14 +69,55 @@ async def test_money_that_was_sent_back_pays_nothing_when_a_poll_finds_it(stage:
     assert await stage.rows("SELECT state FROM payments") == [("UNAPPLIED",)]
 
 
-async def test_one_transfer_is_not_sent_back_by_one_notice_and_applied_by_another(
-    stage: Stage,
-) -> None:
+async def _told_twice(stage: Stage) -> int:
+    """Leave two refused notices of one transfer; return the bill that the second one names."""
     bill = await stage.bill()
     wrong = notice_for(bill, bill_id=999_999)
     await stage.confirmed(wrong)
     await stage.confirmed(replace(wrong, bill_id=bill.bill_id))
+    return bill.bill_id
+
+
+async def test_one_transfer_is_not_sent_back_by_one_notice_and_applied_by_another(
+    stage: Stage,
+) -> None:
+    bill_id = await _told_twice(stage)
     await stage.ended("notice-1", "REFUND")
     with pytest.raises(ServiceError):
-        await stage.ended("notice-2", "APPLY", bill_id=bill.bill_id)
+        await stage.ended("notice-2", "APPLY", bill_id=bill_id)
     assert await stage.counts("applications") == (0,)
+
+
+async def test_whoever_applies_a_transfer_waits_for_who_sends_it_back(postgres_url: str) -> None:
+    database = Database(url=postgres_url)
+    await upgrade(database=database)
+    stage = Stage(database=database, bank=ScriptedBank(paid()))
+    bill_id = await _told_twice(stage)
+    await stage.propose("notice-1", "REFUND")
+    applying = await stage.propose("notice-2", "APPLY", bill_id=bill_id)
+    async with database.transaction() as connection:
+        await connection.execute(text("SELECT 1 FROM notices WHERE id = 1 FOR UPDATE"))
+        deciding = asyncio.create_task(stage.decide(applying.proposal_id))
+        while not deciding.done() and not await _waits_for_a_lock(database):
+            pass
+        await connection.execute(
+            text(
+                "UPDATE proposals SET state = 'APPROVED', decided_by = 'vanna', decided_at = now(),"
+                " decision_reason = 'right so' WHERE id = 1"
+            )
+        )
+    with pytest.raises(ServiceError):
+        await deciding
+    assert await stage.counts("applications") == (0,)
+    await database.close()
+
+
+async def _waits_for_a_lock(database: Database) -> bool:
+    async with database.reading() as connection:
+        waiting = await connection.scalar(
+            text(
+                "SELECT count(*) FROM pg_stat_activity"
+                " WHERE wait_event_type = 'Lock' AND datname = current_database()"
+            )
+        )
+    return bool(waiting)
