@@ -8,6 +8,7 @@
 | the bank's answer could not be recorded                       | the bill is asked about again   |
 | the second wave of a batch breaks after the first is on disk  | each is paid once, told once    |
 | a commit breaks unheard between two waves                     | each is paid once, told once    |
+| the second wave breaks, and money of the first pays nothing   | a person is told, once          |
 | a bill that there is not among the answered                   | the others are recorded         |
 | one transaction for bills of two gateways at once             | one payment, the other is held  |
 | an answer that names another bill's own number                | one payment, the other is held  |
@@ -20,6 +21,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import text
+from structlog.testing import capture_logs
 
 from chassis.database import CommitUnknown, Database, DatabaseUnavailable
 from chassis.group_commit import GroupCommit
@@ -29,7 +31,7 @@ from gateway_svc.khqr_store import defer_questions, leave_questions, take_questi
 from gateway_svc.migrations import upgrade
 from gateway_svc.verification import Finding
 from tests.support.khqr_ledger import NOT_PAID, KhqrLedger, ScriptedBank, paid, told
-from tests.support.ledger import DUE_ON
+from tests.support.ledger import DUE_ON, notice_for
 
 _TWICE = (
     "SELECT obligation_id FROM applications GROUP BY obligation_id HAVING count(*) > 1"
@@ -244,6 +246,23 @@ async def test_waves_that_break_are_recorded_once(
     assert await ledger.rows(_TWICE) == []
     sequences = await ledger.rows("SELECT event_sequence FROM obligations ORDER BY 1")
     assert sequences == [(0,), (3,), (3,), (3,)]
+
+
+async def test_what_needs_a_person_is_told_though_a_later_wave_breaks(
+    ledger: KhqrLedger, trouble: _Trouble
+) -> None:
+    bills = [await ledger.bill(due_on=DUE_ON + timedelta(days=number)) for number in range(3)]
+    await ledger.confirmation.record([notice_for(bills[0])])
+    trouble.point, trouble.at = "khqr_record.before_commit", {2: DatabaseUnavailable("away")}
+    writer: GroupCommit[Answered, Any] = GroupCommit(record=ledger.khqr.questions.recorder.record)
+    findings = [paid(transaction_id=name) for name in ("A", "B", "A")]
+    answered = _answered([bill.bill_id for bill in bills], findings)
+    waiting = [asyncio.create_task(writer.submit(one)) for one in answered]
+    await asyncio.sleep(0)
+    with capture_logs() as logs:
+        await writer.run_once()
+    await asyncio.gather(*waiting)
+    assert [one["event"] for one in logs].count("payment_unapplied") == 1
 
 
 async def test_a_bill_that_there_is_not_takes_nobody_with_it(ledger: KhqrLedger) -> None:
