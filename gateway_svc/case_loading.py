@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import and_, or_, select, union
+from sqlalchemy import Text, and_, cast, literal, or_, select, union
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from chassis.sets import among, among_rows, rows_as
 from gateway_svc.khqr_tables import khqr_notices, proofs, verifications
 from gateway_svc.payment import Bill, BillState, NoticeState, PaymentState
+from gateway_svc.proposal_tables import proposals
 from gateway_svc.rows import bill_from, lock_obligations, money_from
 from gateway_svc.tables import bills, payments
 from gateway_svc.verification import (
@@ -68,6 +69,7 @@ async def load_cases(
         await connection.execute(_bills(dialect), {"ids": ids, "obligations": sorted(locked)})
     ).all()
     found = {row.id: bill_from(row) for row in rows}
+    sent_back = {row.id for row in rows if row.sent_back}
     open_bills: dict[int, list[Bill]] = defaultdict(list)
     for bill in found.values():
         if bill.state is BillState.OPEN:
@@ -87,6 +89,7 @@ async def load_cases(
                 other_open_bills=tuple(one for one in others if one is not own),
                 notices=tuple(notices[bill_id]),
                 payments=tuple(known[bill_id]),
+                sent_back=bill_id in sent_back,
             )
         )
     return cases
@@ -180,7 +183,18 @@ def _obligations(dialect: str) -> Any:
 
 @lru_cache
 def _bills(dialect: str) -> Any:
-    return select(bills).where(
+    name = literal("khqr-", Text).concat(cast(khqr_notices.c.id, Text))
+    sent_back = (
+        select(proposals.c.id)
+        .join(khqr_notices, proposals.c.exception_id == name)
+        .where(
+            khqr_notices.c.bill_id == bills.c.id,
+            proposals.c.state == "APPROVED",
+            proposals.c.action.in_(("REFUND", "REFUNDED")),
+        )
+        .exists()
+    )
+    return select(bills, sent_back.label("sent_back")).where(
         or_(
             among(column=bills.c.id, name="ids", dialect=dialect),
             and_(

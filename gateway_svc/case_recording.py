@@ -62,10 +62,11 @@ class CaseRecorder:
                 work=partial(self._record_once, wave, obligations), also_after=(Overtaken,)
             )
             decisions |= {one.case.bill.bill_id: one for one in made}
-        self._committed()
-        for decision in decisions.values():
-            self._recorded(decision)
-            _report(decision)
+            # At once: if a later wave breaks, all are tried again, and these then are not new.
+            self._committed()
+            for decision in made:
+                self._recorded(decision)
+                _report(decision)
         return [decisions[one.bill_id] for one in answered]
 
     async def _record_once(

@@ -193,10 +193,18 @@ async def supersede_codes(
 
 
 async def expire_codes(*, connection: AsyncConnection, now: datetime) -> int:
-    """Say EXPIRED of live codes whose time is over, and return how many."""
+    """Say EXPIRED of live codes whose time is over, and return how many.
+
+    One that somebody works on is passed over: who holds it may wait for another of these.
+    """
+    over = (
+        select(codes.c.id)
+        .where(codes.c.state == CodeState.LIVE, codes.c.expires_at <= now)
+        .with_for_update(skip_locked=True)
+    )
     ended = await connection.execute(
         update(codes)
-        .where(codes.c.state == CodeState.LIVE, codes.c.expires_at <= now)
+        .where(codes.c.id.in_(over))
         .values(state=CodeState.EXPIRED, state_at=now, state_cause="its time is over")
         .returning(codes.c.id)
     )
@@ -212,11 +220,14 @@ async def schedule_polls(
     longest: timedelta,
     after_expiry: timedelta,
 ) -> None:
-    """Set when codes of `bill_ids` are polled next: twice as late each time, not for ever."""
+    """Set when codes of `bill_ids` are polled next: twice as late each time, not for ever.
+
+    One that somebody works on is passed over, as by `expire_codes`, and stays due.
+    """
     rows = await connection.execute(
-        select(codes.c.id, codes.c.polls, codes.c.expires_at).where(
-            codes.c.bill_id.in_(list(bill_ids)), is_due(column=codes.c.next_poll_at, now=now)
-        )
+        select(codes.c.id, codes.c.polls, codes.c.expires_at)
+        .where(codes.c.bill_id.in_(list(bill_ids)), is_due(column=codes.c.next_poll_at, now=now))
+        .with_for_update(skip_locked=True)
     )
     for row in rows.all():
         pause = min(longest, first * 2 ** min(row.polls + 1, 20))

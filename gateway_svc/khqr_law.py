@@ -99,7 +99,8 @@ def _new_payment(case: Case, finding: Verification, now: datetime) -> NewPayment
     bill, late = case.bill, False
     pays: Bill | None = None
     closes: tuple[Bill, ...] = ()
-    if finding.money == bill.money and not case.obligation.paid:
+    # What people send back must not pay as well: a person finds out whether this is that money.
+    if finding.money == bill.money and not case.obligation.paid and not case.sent_back:
         if bill.state is BillState.OPEN:
             pays, closes = bill, case.other_open_bills
         elif case.open_bill is not None and case.open_bill.money == finding.money:

@@ -12,12 +12,14 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
 import structlog
 
 from chassis.admission import Admission, Bounds, Overloaded
+from chassis.attempts import repeated
 from chassis.database import Database
 from chassis.errors import ServiceError
 from chassis.group_commit import GroupCommit
@@ -140,6 +142,9 @@ class KhqrQuestions:
 
     async def take(self, bill_ids: Sequence[int]) -> list[bool]:
         """Return of each bill whether we may ask about it; nobody else may until then."""
+        return await repeated(work=partial(self._take_once, bill_ids))
+
+    async def _take_once(self, bill_ids: Sequence[int]) -> list[bool]:
         async with self._database.transaction(name="khqr_take") as connection:
             taken = await take_questions(
                 connection=connection,

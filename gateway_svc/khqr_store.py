@@ -131,8 +131,13 @@ async def take_questions(
             index_elements=[questions.c.bill_id],
             set_={"owner": owner, "leased_until": now + length},
             # A lease that ends much later than any can was given by a clock that ran ahead. Not
-            # just later: the clocks of two processes are some milliseconds apart.
-            where=or_(questions.c.leased_until <= now, questions.c.leased_until > now + 2 * length),
+            # just later: the clocks of two processes are some milliseconds apart. Our own was left
+            # by a question whose end nobody heard: one question of ours per bill is in flight.
+            where=or_(
+                questions.c.owner == owner,
+                questions.c.leased_until <= now,
+                questions.c.leased_until > now + 2 * length,
+            ),
         ).returning(questions.c.bill_id),
         given,
     )
@@ -150,14 +155,17 @@ async def leave_questions(
 
 @lru_cache
 def _leaving(dialect: str) -> Any:
-    return (
-        update(questions)
+    # In the order in which they are taken, or two gateways stand in each other's way.
+    own = (
+        select(questions.c.bill_id)
         .where(
             among(column=questions.c.bill_id, name="ids", dialect=dialect),
             questions.c.owner == bindparam("asker"),
         )
-        .values(leased_until=_LONG_AGO)
+        .order_by(questions.c.bill_id)
+        .with_for_update()
     )
+    return update(questions).where(questions.c.bill_id.in_(own)).values(leased_until=_LONG_AGO)
 
 
 async def defer_questions(
@@ -165,15 +173,19 @@ async def defer_questions(
 ) -> None:
     """Move what is due about `bill_ids` to `until`, unless its answer says otherwise.
 
-    A question that always fails thus never stands before the others for long.
+    A question that always fails thus never stands before the others for long. A notice that
+    somebody works on is passed over: who holds it may wait for another of these.
     """
-    await connection.execute(
-        update(khqr_notices)
+    due = (
+        select(khqr_notices.c.id)
         .where(
             khqr_notices.c.bill_id.in_(list(bill_ids)),
             is_due(column=khqr_notices.c.next_attempt_at, now=now),
         )
-        .values(next_attempt_at=until)
+        .with_for_update(skip_locked=True)
+    )
+    await connection.execute(
+        update(khqr_notices).where(khqr_notices.c.id.in_(due)).values(next_attempt_at=until)
     )
 
 

@@ -172,6 +172,7 @@ class Case:
     other_open_bills: tuple[Bill, ...]
     notices: tuple[OpenNotice, ...]
     payments: tuple[KnownPayment, ...]  # of this bill, or of the transaction that is named
+    sent_back: bool = False  # two people send back, or sent, what a notice of the bill claims
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -151,6 +151,7 @@ class Held:
     paid_at: datetime | None  # by the bank's word
     is_held: bool  # now, by the row itself and by no other exception
     is_taken: bool = False  # its transfer is a payment already
+    is_sent_back: bool = False  # its transfer, told of by another notice, is sent back
 
     @property
     def exception_id(self) -> str:
@@ -237,7 +238,12 @@ class Exceptional:
 
 def may_be_applied(held: Held) -> bool:
     """Tell whether the money may pay a bill: a claim of KHQR that no bank vouches for may not."""
-    return held.kind is not Kind.KHQR and held.money is not None and not held.is_taken
+    return (
+        held.kind is not Kind.KHQR
+        and held.money is not None
+        and not held.is_taken
+        and not held.is_sent_back
+    )
 
 
 def misfit(*, held: Held, bill: Bill | None, obligation_paid: bool) -> str:

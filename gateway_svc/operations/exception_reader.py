@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import ColumnElement, Table, and_, func, select
+from sqlalchemy import ColumnElement, Table, Text, and_, cast, func, literal, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql import Select
 
@@ -46,7 +46,29 @@ def select_held_notices() -> Select[Any]:
         )
         .exists()
     )
-    return select(notices, _policy_of(notices.c.bill_id), taken.label("taken"))
+    other = notices.alias("other")
+    sent_back = (
+        select(proposals.c.id)
+        .join(
+            other,
+            proposals.c.exception_id == literal("notice-", Text).concat(cast(other.c.id, Text)),
+        )
+        .where(
+            other.c.bank_code == notices.c.bank_code,
+            other.c.channel == notices.c.channel,
+            other.c.natural_key == notices.c.natural_key,
+            other.c.id != notices.c.id,
+            proposals.c.state == "APPROVED",
+            proposals.c.action.in_(("REFUND", "REFUNDED")),
+        )
+        .exists()
+    )
+    return select(
+        notices,
+        _policy_of(notices.c.bill_id),
+        taken.label("taken"),
+        sent_back.label("sent_back"),
+    )
 
 
 def select_held_khqr_notices() -> Select[Any]:
@@ -88,6 +110,7 @@ def held_from(kind: Kind, row: Any) -> Held:
             paid_at=row.paid_at,
             is_held=row.state == "HELD",
             is_taken=row.taken,
+            is_sent_back=row.sent_back,
         )
     if kind is Kind.KHQR:
         return Held(

@@ -6,7 +6,7 @@ Locks are taken in the order of the house: obligations, then what is held, then 
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway_svc.khqr_tables import khqr_notices, proofs, verifications
@@ -32,7 +32,7 @@ from gateway_svc.rows import (
     insert_for,
     lock_obligations,
 )
-from gateway_svc.tables import bills, payments
+from gateway_svc.tables import bills, notices, payments
 
 
 async def find_proposal(*, connection: AsyncConnection, proposal_id: int) -> Proposal | None:
@@ -92,9 +92,17 @@ def _bills_of_payment(number: int) -> Any:
 
 
 async def lock_held(*, connection: AsyncConnection, kind: Kind, number: int) -> None:
-    """Lock the row of what is held, if there is one."""
+    """Lock the row of what is held, if there is one, and of other notices of its transfer."""
     _, table = SELECTS[kind]
-    await connection.execute(select(table.c.id).where(table.c.id == number).with_for_update())
+    wanted = table.c.id == number
+    if kind is Kind.NOTICE:
+        one = notices.alias("one")
+        same = (notices.c.bank_code, notices.c.channel, notices.c.natural_key)
+        key = select(one.c.bank_code, one.c.channel, one.c.natural_key).where(one.c.id == number)
+        wanted = tuple_(*same).in_(key)
+    await connection.execute(
+        select(table.c.id).where(wanted).order_by(table.c.id).with_for_update(of=table)
+    )
 
 
 async def load_exception(

@@ -95,6 +95,8 @@ def _refuse_action(
     exceptional: Exceptional, action: Action, bill: Bill | None, *, obligation_paid: bool
 ) -> Refused | None:
     held = exceptional.held
+    if action is Action.APPLY and held.is_sent_back:
+        return Refused(why="The transfer is sent back, by another notice that tells of it")
     if action is Action.APPLY and not may_be_applied(held):
         return Refused(
             why="The transfer is a payment already"

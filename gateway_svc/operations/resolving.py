@@ -266,12 +266,16 @@ def _check_reason(reason: str) -> None:
 
 def _unheard(exceptional: Exceptional, wish: Wish) -> Proposal | None:
     """Return the proposal that this very request made in an attempt nobody heard the end of."""
-    own = (wish.by, wish.request_id, wish.action)
+    own = (wish.by, wish.request_id, wish.action, wish.bill_id, wish.bank_reference, wish.reason)
     return next(
         (
             one
             for one in exceptional.proposals
-            if (one.proposed_by, one.request_id, one.action) == own
+            if (
+                *(one.proposed_by, one.request_id, one.action),
+                *(one.bill_id, one.bank_reference, one.reason),
+            )
+            == own
             and one.state is ProposalState.PROPOSED
         ),
         None,
