@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
@@ -48,7 +48,7 @@ class Route:
     body: str
     method: Method
 
-    @property
+    @cached_property
     def template(self) -> str:
         """The path as OpenAPI writes it, variables by their JSON names."""
         return "/" + "/".join(
