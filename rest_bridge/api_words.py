@@ -192,7 +192,7 @@ def _zone(zone: tzinfo) -> str:
     offset = zone.utcoffset(None) or timedelta()
     if zone is UTC or not offset:
         return "UTC"
-    hours = offset / timedelta(hours=1)
+    hours = offset // timedelta(hours=1)
     return f"GMT{hours:+g}"
 
 
