@@ -195,8 +195,8 @@ class Admission:
         kind.queue.append(one)
         self._waiting[kind.vital] += 1
         left_s = min(self._patience_s(kind), ends_at_s - self._clock())
-        # asyncio.wait() with a time-out does the same for 30 us more, and under overload every
-        # call waits.
+        # asyncio.wait() with a time-out does the same for 3.5 us more (5.5 against 2.0), and under
+        # overload every call waits.
         alarm = asyncio.get_running_loop().call_later(left_s, self._give_up, kind, one)
         try:
             is_in_time = await one.turn

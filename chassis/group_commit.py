@@ -28,6 +28,21 @@ class WriterFailed(Exception):
     """The writer broke while it held the item; whether it was recorded is unknown."""
 
 
+@dataclass(kw_only=True)
+class Written:
+    """The batches of one writer since the process started."""
+
+    batches: int = 0
+    members: int = 0
+    largest: int = 0
+
+    def add(self, size: int) -> None:
+        """Count a batch of `size` members."""
+        self.batches += 1
+        self.members += size
+        self.largest = max(self.largest, size)
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Waiting(Generic[T, R]):
     item: T
@@ -76,6 +91,7 @@ class GroupCommit(Generic[T, R]):
         self._accepting = True
         self._sides = writers
         self._writers: list[asyncio.Task[None]] = []
+        self.written = Written()
         self._sized: Callable[[int], object] | None = None
 
     @property
@@ -109,6 +125,7 @@ class GroupCommit(Generic[T, R]):
         batch = [self._queue.popleft() for _ in range(min(self._most, len(self._queue)))]
         if not batch:
             return 0
+        self.written.add(len(batch))
         if self._sized is not None:
             self._sized(len(batch))
         try:

@@ -4,12 +4,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from importlib import metadata
+from types import MappingProxyType
+from typing import Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from chassis.batch_counts import BatchCounts
 from chassis.breaker import Breaker, BreakerState
 from chassis.call_log import Answers, CallLog, EndpointLog
+from chassis.group_commit import GroupCommit
 from payments.operations.v1 import operations_pb2 as pb
 
 _STATES = {
@@ -34,14 +36,6 @@ class Bounded:
     most: int
 
 
-@dataclass(frozen=True, kw_only=True)
-class Writer:
-    """A writer of batches, and what was counted around it."""
-
-    counts: BatchCounts
-    waiting: Callable[[], int]
-
-
 class ProcessReport:
     """What one process tells of itself."""
 
@@ -55,9 +49,9 @@ class ProcessReport:
         calls: CallLog | None,
         breakers: Mapping[tuple[str, str], Breaker],
         bounded: Sequence[Bounded] = (),
-        writers: Sequence[Writer] = (),
+        writers: Mapping[str, GroupCommit[Any, Any]] = MappingProxyType({}),
     ) -> None:
-        """`breakers` are those of (owner, endpoint)."""
+        """`breakers` are those of (owner, endpoint), `writers` go by what people call them."""
         self.environment = "production" if production else "development"
         self._service = service
         self._fingerprint = configuration_fingerprint
@@ -85,13 +79,13 @@ class ProcessReport:
             ],
             batches=[
                 pb.BatchSizes(
-                    name=one.counts.name,
-                    batches=one.counts.batches,
-                    members=one.counts.members,
-                    largest=one.counts.largest,
-                    waiting=one.waiting(),
+                    name=name,
+                    batches=one.written.batches,
+                    members=one.written.members,
+                    largest=one.written.largest,
+                    waiting=one.waiting,
                 )
-                for one in self._writers
+                for name, one in self._writers.items()
             ],
         )
 

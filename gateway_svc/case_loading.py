@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Text, and_, cast, literal, or_, select, union
+from sqlalchemy import Text, cast, literal, or_, select, union
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from chassis.sets import among, among_rows, rows_as
 from gateway_svc.khqr_tables import khqr_notices, proofs, verifications
 from gateway_svc.payment import Bill, BillState, NoticeState, PaymentState
 from gateway_svc.proposal_tables import proposals
-from gateway_svc.rows import bill_from, lock_obligations, money_from
+from gateway_svc.rows import bill_from, is_concerned, lock_obligations, money_from
 from gateway_svc.tables import bills, payments
 from gateway_svc.verification import (
     Case,
@@ -183,6 +183,7 @@ def _obligations(dialect: str) -> Any:
 
 @lru_cache
 def _bills(dialect: str) -> Any:
+    # By its name, which is what proposals are found by (ix_proposals_exception_id).
     name = literal("khqr-", Text).concat(cast(khqr_notices.c.id, Text))
     sent_back = (
         select(proposals.c.id)
@@ -195,13 +196,7 @@ def _bills(dialect: str) -> Any:
         .exists()
     )
     return select(bills, sent_back.label("sent_back")).where(
-        or_(
-            among(column=bills.c.id, name="ids", dialect=dialect),
-            and_(
-                among(column=bills.c.obligation_id, name="obligations", dialect=dialect),
-                bills.c.state == BillState.OPEN,
-            ),
-        )
+        is_concerned(bills_named="ids", obligations_named="obligations", dialect=dialect)
     )
 
 

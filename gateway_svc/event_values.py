@@ -1,7 +1,7 @@
 """The bytes of an event: the proto3 JSON mapping of its message, compact, in declared order.
 
 The mapping is that of the protobuf library, which finds out anew for each message what each
-field is; here that is worked out once for a type: 6 us a value instead of 40.
+field is; here that is worked out once for a type: 7 us a value instead of 21.
 """
 
 from collections.abc import Callable

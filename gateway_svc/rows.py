@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Row, Table, bindparam, select, update
+from sqlalchemy import ColumnElement, Row, Table, and_, bindparam, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -86,6 +86,17 @@ def _locking_of(dialect: str) -> Any:
 def _paid_among(dialect: str) -> Any:
     return select(applications.c.obligation_id).where(
         among(column=applications.c.obligation_id, name="ids", dialect=dialect)
+    )
+
+
+def is_concerned(*, bills_named: str, obligations_named: str, dialect: str) -> ColumnElement[bool]:
+    """Return the condition of bills that are named, or open ones of obligations that are named."""
+    return or_(
+        among(column=bills.c.id, name=bills_named, dialect=dialect),
+        and_(
+            among(column=bills.c.obligation_id, name=obligations_named, dialect=dialect),
+            bills.c.state == BillState.OPEN,
+        ),
     )
 
 

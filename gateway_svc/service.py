@@ -152,14 +152,13 @@ class GatewayProcess:
         self.completer = Completer(
             database=self.database, questions=self.khqr.questions, clock=clock, plan=settings.polls
         )
-        count = self.operations.counting
         self._notices = self.tracing.group_commit(
-            record=count("bill notices", self.metrics.payments.counted(confirmation.record)),
+            record=self.metrics.payments.counted(confirmation.record),
             # PostgreSQL writes for two at once; SQLite has one write lock.
             writers=2 if self.database.dialect == "postgresql" else 1,
         )
         self._lookups = self.tracing.group_commit(
-            record=count("look-ups", LookupRecorder(database=self.database, clock=clock).record)
+            record=LookupRecorder(database=self.database, clock=clock).record
         )
         self._server = Server(
             listen=settings.listen,
@@ -225,7 +224,13 @@ class GatewayProcess:
             self.operations.servicer(
                 database=self.database,
                 events=events,
-                writers={"bill notices": self._notices, "look-ups": self._lookups},
+                writers={
+                    "bill notices": self._notices,
+                    "look-ups": self._lookups,
+                    "KHQR notices": self.khqr.bookings,
+                    "KHQR questions": self.khqr.questions.writers["khqr_questions"],
+                    "KHQR answers": self.khqr.questions.writers["khqr_answers"],
+                },
                 admission=self._server.interceptor.admission,
                 leads=lambda: self.leadership.tenure is not None,
                 nudge=self.relay.nudge,

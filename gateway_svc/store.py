@@ -8,11 +8,11 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import and_, or_, select
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from chassis.money import Money
-from chassis.sets import among, among_rows, insert_set, rows_as
+from chassis.sets import among_rows, insert_set, rows_as
 from gateway_svc.answers import answer_text
 from gateway_svc.bill_store import settle_bills
 from gateway_svc.code_store import retire_codes
@@ -30,6 +30,7 @@ from gateway_svc.rows import (
     amount_columns,
     bill_from,
     count_events,
+    is_concerned,
     known_notice_from,
     lock_obligations_of,
     money_from,
@@ -74,13 +75,7 @@ async def _load_known(*, connection: AsyncConnection, book: Book, sought: Sequen
 @lru_cache
 def _bills_of(dialect: str) -> Any:
     return select(bills).where(
-        or_(
-            among(column=bills.c.id, name="claimed", dialect=dialect),
-            and_(
-                among(column=bills.c.obligation_id, name="locked", dialect=dialect),
-                bills.c.state == BillState.OPEN,
-            ),
-        )
+        is_concerned(bills_named="claimed", obligations_named="locked", dialect=dialect)
     )
 
 

@@ -14,10 +14,10 @@ from gateway_svc.policies import IntegrationService, NothingDue, PoliciesUnavail
 from gateway_svc.settings import GatewaySettings
 from gateway_svc.verification import Finding as BankFinding
 from gateway_svc.verification import Unanswered
-from khqr_svc.banks.amk_sign_in import AmkSignIn
-from khqr_svc.banks.configuration import QrEndpoints
-from khqr_svc.banks.endpoint import Endpoint, Surroundings
-from khqr_svc.banks.port import BankNotUnderstood, BankUnavailable, OutOfTime
+from khqr_svc.banks.configuration import BankSettings
+from khqr_svc.banks.endpoint import Surroundings
+from khqr_svc.banks.factory import KhqrServiceFactory
+from khqr_svc.banks.port import BankNotUnderstood, BankUnavailable, OutOfTime, SignsIn
 from khqr_svc.settings import KhqrSettings
 from payctl.checks import Check, Finding, green, not_asked, red
 
@@ -27,11 +27,10 @@ _NOBODYS_POLICY = "X000000000"
 
 
 def sign_in_checks(*, settings: KhqrSettings) -> Iterator[Check]:
-    """Yield a check of our login at each bank that draws codes and signs us in as AMK does."""
+    """Yield a check of our login at each bank that draws codes."""
     for code, bank in settings.banks.items():
-        if bank.qr is not None and bank.dialect == "AMK":
-            qr = bank.qr
-            yield Check(name=f"{code} takes our login", ask=partial(_sign_in, code, qr))
+        if bank.qr is not None:
+            yield Check(name=f"{code} takes our login", ask=partial(_sign_in, bank))
 
 
 def verify_checks(
@@ -54,22 +53,16 @@ def look_up_check(*, settings: GatewaySettings) -> Check:
     return Check(name="premium look-up", ask=lambda: _look_up(settings))
 
 
-async def _sign_in(code: str, qr: QrEndpoints) -> Finding:
+async def _sign_in(settings: BankSettings) -> Finding:
     async with _http() as http:
-        sign_in = AmkSignIn(
-            endpoint=Endpoint(
-                bank_code=code,
-                name="sign-in",
-                url=qr.base_url + qr.sign_in_path,
-                around=Surroundings(send=http.send, clock=time.monotonic),
-                may_repeat=lambda _outcome: False,
-            ),
-            username=qr.username,
-            password=qr.password,
-            clock=time.monotonic,
-        )
         try:
-            await sign_in.token(deadline=time.monotonic() + _LIMIT_S)
+            around = Surroundings(send=http.send, clock=time.monotonic)
+            banks = KhqrServiceFactory(settings={settings.code: settings}, around=around)
+            bank = banks.bank(bank_code=settings.code)
+            if not isinstance(bank, SignsIn):
+                return not_asked("this bank wants no sign-in", remedy="Draw a code instead.")
+            await bank.sign_in(deadline=time.monotonic() + _LIMIT_S)
+            await banks.close()
         except BankNotUnderstood:
             return red(
                 "refused, or answered with something else",

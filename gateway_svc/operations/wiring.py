@@ -1,20 +1,18 @@
 """The parts of operations, wired for the composition root."""
 
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from datetime import datetime
-from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 from chassis.admission import Admission
-from chassis.batch_counts import BatchCounts
 from chassis.breaker import Breaker
 from chassis.call_log import CallLog
 from chassis.database import Database
 from chassis.fingerprint import fingerprint
 from chassis.group_commit import GroupCommit
 from chassis.http_client import Send
-from chassis.process_report import Bounded, ProcessReport, Writer
+from chassis.process_report import Bounded, ProcessReport
 from gateway_svc.banks.opening import VERIFY
 from gateway_svc.events import EventWriter
 from gateway_svc.operations.outbox_orders import OutboxOrders
@@ -24,14 +22,10 @@ from gateway_svc.operations.servicer import OperationsServicer
 from gateway_svc.operations.today import TodayReader
 from gateway_svc.settings import GatewaySettings
 
-T = TypeVar("T")
-R = TypeVar("R")
-
 _INSURER, _INTEGRATION = "INSURER", "integration-service"
 # Its own, few and impatient: what operators read takes no connection from a payment.
 _READING_CONNECTIONS = 4
 _READING_LIMIT_S = 3.0
-_POOL_SIZE = 20
 # A secret, or what two replicas that are set alike differ in.
 _NOT_TOLD = ("key", "sasl_password", "sasl_username", "listen", "metrics_listen", "var_dir")
 
@@ -50,7 +44,6 @@ class Operations:
             clock=clock, events_name="kafka" if self._kind == "kafka" else "events"
         )
         self._calls = CallLog(clock=clock, timer=time.monotonic)
-        self._counts: dict[str, BatchCounts] = {}
         self._reading = Database(
             url=settings.database_url,
             pool_size=_READING_CONNECTIONS,
@@ -65,13 +58,6 @@ class Operations:
                 owner=_INSURER, endpoint=_INTEGRATION, send=send, part=_INTEGRATION
             )
         return self._calls.watched(owner=bank, endpoint=VERIFY, send=send)
-
-    def counting(
-        self, name: str, record: Callable[[Sequence[T]], Awaitable[Sequence[R]]]
-    ) -> Callable[[Sequence[T]], Awaitable[Sequence[R]]]:
-        """Return `record`, its batches counted under `name`."""
-        self._counts[name] = BatchCounts(name=name)
-        return self._counts[name].counting(record)
 
     def servicer(
         self,
@@ -104,12 +90,12 @@ class Operations:
                     Bounded(
                         name="database connections",
                         used=lambda: database.connections_in_use,
-                        most=_POOL_SIZE,
+                        most=database.connections_limit,
                     ),
                     Bounded(
                         name="database connections of operators",
                         used=lambda: self._reading.connections_in_use,
-                        most=_READING_CONNECTIONS,
+                        most=self._reading.connections_limit,
                     ),
                     Bounded(
                         name="calls under way",
@@ -117,10 +103,7 @@ class Operations:
                         most=admission.most,
                     ),
                 ),
-                writers=[
-                    Writer(counts=self._counts[name], waiting=partial(getattr, one, "waiting"))
-                    for name, one in writers.items()
-                ],
+                writers=writers,
             ),
             bank_codes=sorted(settings.banks),
             leads=leads,

@@ -98,6 +98,10 @@ class AmkKhqrBank:
             response = await self._ask(body, token, deadline)
         return parse_drawn(response)
 
+    async def sign_in(self, *, deadline: float) -> None:
+        """Return if our login is taken; see `SignsIn`."""
+        await self._sign_in.token(deadline=deadline)
+
     async def close(self) -> None:
         """Stop a sign-in under way."""
         await self._sign_in.close()

@@ -1,7 +1,7 @@
 """The port that every bank which draws KHQR codes fits."""
 
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from chassis.money import Currency
 from khqr_svc.code import Bill, MerchantAccount
@@ -68,3 +68,15 @@ class KhqrBank(Protocol):
 
     async def close(self) -> None:
         """Stop what is under way."""
+
+
+@runtime_checkable
+class SignsIn(Protocol):
+    """A bank that wants to be signed in to before it draws; others have no login to try."""
+
+    async def sign_in(self, *, deadline: float) -> None:
+        """Return if the bank takes our login, by `deadline` in monotonic seconds.
+
+        :raises BankUnavailable: no answer, too slow, or a failure of the bank's own.
+        :raises BankNotUnderstood: it refuses us, or answers with something else.
+        """

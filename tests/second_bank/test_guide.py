@@ -17,7 +17,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from unittest.mock import Mock
 
 import aiohttp
@@ -31,8 +31,10 @@ from chassis.settings import SettingError, Variables
 from gateway_svc.banks.configuration import read_banks
 from gateway_svc.banks.opening import open_bank
 from khqr_svc.banks.configuration import BankSettings
+from khqr_svc.banks.factory import DIALECTS
 from khqr_svc.khqr import parse_khqr
 from payctl.bank_checks import sign_in_checks
+from payctl.checks import Verdict
 from tests.second_bank.copied import (
     POLICIES,
     TREE,
@@ -256,9 +258,19 @@ def test_a_dialect_that_nobody_here_speaks_is_refused_by_the_gateway() -> None:
         open_bank(config=banks["XYZ"], send=send, clock=lambda: datetime.now(tz=UTC))
 
 
-def test_the_doctor_tries_amks_sign_in_only_where_it_is_spoken() -> None:
+async def test_the_doctor_tries_no_login_at_a_bank_that_has_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Tide:
+        """It is not signed in to."""
+
+    monkeypatch.setitem(cast("dict[str, Any]", DIALECTS), "TIDE", lambda **_parts: Tide())
+
     def bank(dialect: str) -> BankSettings:
         return BankSettings(code="XYZ", dialect=dialect, currencies=frozenset(), qr=Mock())
 
-    settings = Mock(banks={"ABC": bank("AMK"), "TIDE": bank("TIDE")})
-    assert [check.name for check in sign_in_checks(settings=settings)] == ["ABC takes our login"]
+    found = {}
+    for dialect in ("TIDE", "WAVE"):
+        [check] = sign_in_checks(settings=Mock(banks={"XYZ": bank(dialect)}))
+        found[dialect] = (await check.ask()).verdict
+    assert found == {"TIDE": Verdict.NOT_ASKED, "WAVE": Verdict.RED}

@@ -128,7 +128,13 @@ async def test_a_gateway_tells_its_parts_its_calls_and_how_it_is_set(
     process = system.process
     assert (process.service, process.environment) == ("gateway", "development")
     assert [(one.owner, one.endpoint) for one in process.breakers] == [("AMK", "payment-verify")]
-    assert {one.name: one.members for one in process.batches} == {"bill notices": 0, "look-ups": 1}
+    assert {one.name: one.members for one in process.batches} == {
+        "bill notices": 0,
+        "look-ups": 1,
+        "KHQR notices": 0,
+        "KHQR questions": 0,
+        "KHQR answers": 0,
+    }
     assert [one.name for one in process.gauges if one.used > one.most] == []
     latencies = {one.owner: sum(point.calls for point in one.points) for one in today.latencies}
     assert latencies == {"AMK": 0, "INSURER": 1}
