@@ -12,6 +12,7 @@ from typing import Generic, TypeVar
 
 import structlog
 
+from chassis.batch_counts import Written
 from chassis.database import DatabaseUnavailable
 
 T = TypeVar("T")
@@ -26,21 +27,6 @@ class QueueFull(Exception):
 
 class WriterFailed(Exception):
     """The writer broke while it held the item; whether it was recorded is unknown."""
-
-
-@dataclass(kw_only=True)
-class Written:
-    """The batches of one writer since the process started."""
-
-    batches: int = 0
-    members: int = 0
-    largest: int = 0
-
-    def add(self, size: int) -> None:
-        """Count a batch of `size` members."""
-        self.batches += 1
-        self.members += size
-        self.largest = max(self.largest, size)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from importlib import metadata
 from types import MappingProxyType
-from typing import Any
+from typing import Protocol
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from chassis.batch_counts import Written
 from chassis.breaker import Breaker, BreakerState
 from chassis.call_log import Answers, CallLog, EndpointLog
-from chassis.group_commit import GroupCommit
 from payments.operations.v1 import operations_pb2 as pb
 
 _STATES = {
@@ -36,6 +36,16 @@ class Bounded:
     most: int
 
 
+class Batching(Protocol):
+    """A writer of batches; a service without a database has none."""
+
+    written: Written
+
+    @property
+    def waiting(self) -> int:
+        """How many items wait to be written."""
+
+
 class ProcessReport:
     """What one process tells of itself."""
 
@@ -49,7 +59,7 @@ class ProcessReport:
         calls: CallLog | None,
         breakers: Mapping[tuple[str, str], Breaker],
         bounded: Sequence[Bounded] = (),
-        writers: Mapping[str, GroupCommit[Any, Any]] = MappingProxyType({}),
+        writers: Mapping[str, Batching] = MappingProxyType({}),
     ) -> None:
         """`breakers` are those of (owner, endpoint), `writers` go by what people call them."""
         self.environment = "production" if production else "development"

@@ -233,8 +233,8 @@ class Bridge:
         return f"{method.full_name} {partner}" if partner in self._partners else method.full_name
 
     def _meet(self, path: Mapping[str, str]) -> None:
-        if len(self._partners) < _PARTNERS:
-            self._partners |= {path[one] for one in (words.PARTNER,) if one in path}
+        if words.PARTNER in path and len(self._partners) < _PARTNERS:
+            self._partners.add(path[words.PARTNER])
 
     def _refuse_strange_address(self, request: web.BaseRequest, may: _MayCall, what: str) -> None:
         address = self._peers.caller(
