@@ -72,7 +72,8 @@ function tab(name, count) {
   count === null ? null : element("span", { class: "count" }, count));
 }
 
-// Arrows move between tabs, as in every list of tabs.
+// Arrows move between tabs, as in every list of tabs. The focus moves before the next key is read:
+// two quick presses are two steps.
 function step(event, name) {
   const names = Object.keys(TABS);
   const moves = { ArrowRight: 1, ArrowLeft: -1 };
@@ -80,7 +81,8 @@ function step(event, name) {
   event.preventDefault();
   const next = names[(names.indexOf(name) + moves[event.key] + names.length) % names.length];
   location.hash = next;
-  requestAnimationFrame(() => document.getElementById(`tab-${next}`)?.focus());
+  draw();
+  document.getElementById(`tab-${next}`).focus();
 }
 
 function draw() {

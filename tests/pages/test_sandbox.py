@@ -11,6 +11,12 @@ from tests.amk_sandbox.harness import CONFIRMED
 from tests.amk_sandbox.world import World, world
 from tests.pages.browsing import Looked, opened
 
+# Both before the page draws a frame.
+_TWO_ARROWS = """() => {
+  for (let press = 0; press < 2; press += 1)
+    document.activeElement.dispatchEvent(new KeyboardEvent("keydown", { key: "ArrowLeft", bubbles: true }));
+}"""
+
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
@@ -109,8 +115,17 @@ async def test_arrows_move_between_the_tabs(bank: World, looked: Looked) -> None
     await expect(page.get_by_role("tab", name="Payments")).to_be_focused()
     await expect(page.get_by_text("No payments yet.")).to_be_visible()
     await page.keyboard.press("ArrowLeft")
+    await expect(page.get_by_role("tab", name="What happened")).to_be_focused()
     await page.keyboard.press("ArrowLeft")
     await expect(page.get_by_role("tab", name="Faults")).to_be_focused()
+
+
+async def test_two_quick_arrows_are_two_steps(bank: World, looked: Looked) -> None:
+    page = looked.page
+    await show(page, bank, "webhooks")
+    await page.get_by_role("tab", name="Webhooks").focus()
+    await page.evaluate(_TWO_ARROWS)
+    await expect(page.get_by_role("tab", name="What happened")).to_be_focused()
 
 
 async def test_a_sandbox_that_stopped_is_told(bank: World, browser: Browser) -> None:
