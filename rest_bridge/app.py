@@ -1,7 +1,7 @@
 """One handler for every route, on aiohttp's plain server: no router, no middlewares to order."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from math import inf
 from typing import Protocol
 
@@ -14,23 +14,25 @@ from chassis.errors import ServiceError
 from chassis.telemetry import request_id_of_call
 from chassis.tracing import Tracing
 from rest_bridge import surface as words
+from rest_bridge.answered import Answered, unanswered
 from rest_bridge.binding import Binder
 from rest_bridge.codec import Codec
-from rest_bridge.connection import Connection, House
-from rest_bridge.contract import Contract, Method
+from rest_bridge.connection import Connection
+from rest_bridge.contract import Contract
+from rest_bridge.house import House
+from rest_bridge.kinds import Kinds
 from rest_bridge.openapi import openapi_document
 from rest_bridge.pages import PAGE_PATHS, Page, Pages, page_name, static_files, unless_known
+from rest_bridge.peers import FORWARDED_FOR, Peers
 from rest_bridge.peers import Address as PeerAddress
-from rest_bridge.peers import Peers
 from rest_bridge.responses import PART_BYTES, response_of, sent_in_parts
 from rest_bridge.routes import Route, RouteTable
+from rest_bridge.shedding import Shedding
 from rest_bridge.surface import Refused, Reply
 from rest_bridge.upstream import CallFailed, Upstream, forwarded_metadata
 
 _PAGE_METHODS = (hdrs.METH_GET, hdrs.METH_HEAD)
-_PARTNERS = 64  # kinds of a method at most; with more banks the rest share one
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-_FORWARDED_FOR = "X-Forwarded-For"
 
 _log = structlog.get_logger()
 
@@ -41,19 +43,6 @@ class _MayCall(Protocol):
 
 
 ROUTE = web.RequestKey("route", str)  # the template of the route that a request means
-
-
-class Answered(Protocol):
-    """Hears of a request that was answered, or whose caller left (no status)."""
-
-    def __call__(
-        self, *, method: str, route: str | None, status: int | None, elapsed_s: float
-    ) -> None:
-        """Hear of one; `route` is a template of the contracts, or None."""
-
-
-def unanswered(*, method: str, route: str | None, status: int | None, elapsed_s: float) -> None:
-    """Hear nothing."""
 
 
 class Bridge:
@@ -88,7 +77,18 @@ class Bridge:
         self._house = house
         self._budget_s = budget_s
         self._answered: Answered = unanswered
-        self._partners: set[str] = set()
+        self._kinds = Kinds()
+        self.shed = Shedding(
+            table=self._table,
+            admission=admission,
+            kinds=self._kinds,
+            peers=peers,
+            surface=house.surface,
+            counts=house.counts,
+            make_id=house.make_id,
+            timer=house.timer,
+            budget_s=budget_s,
+        )
         self.pages = Pages(
             surface=house.surface,
             upstream=upstream,
@@ -105,7 +105,7 @@ class Bridge:
 
     def watch(self, answered: Answered) -> None:
         """Tell `answered` of every request from now on."""
-        self._answered = answered
+        self._answered = self.shed.answered = answered
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Return the answer to `request`, whatever happens on the way."""
@@ -183,7 +183,7 @@ class Bridge:
             self._refuse_strange_address(request, self._peers.may_operate, route.method.name)
         # Asked before anything is read or parsed, so that what is shed costs next to nothing;
         # taken only with the whole body at hand, so that nobody holds a place by being slow.
-        kind = self._kind(route.method, path)
+        kind = self._kinds.of(method=route.method, path=path)
         self._admission.check(kind=kind, vital=route.method.webhook, ends_at_s=deadline_s)
         authorization = words.checked_authorization(
             given=request.headers.getall(hdrs.AUTHORIZATION, []), reasons=self._reasons
@@ -210,7 +210,7 @@ class Bridge:
                 if failed.error.overloaded:
                     turn.refused_behind()
                 raise
-        self._meet(path)
+        self._kinds.meet(path=path)
         data = self._codec.write(message=answer.message)
         return self._house.surface.success(data=data, metadata=answer.metadata)
 
@@ -223,22 +223,9 @@ class Bridge:
         known = request.headers.get(hdrs.IF_NONE_MATCH, "")
         return unless_known(reply=await page(), if_none_match=known)
 
-    def _kind(self, method: Method, path: Mapping[str, str]) -> str:
-        """Return what a call shares its places with: calls of the same method and partner.
-
-        One partner's slow bank must not cost another one its places. A partner is one that a
-        service has answered for: a caller cannot make kinds.
-        """
-        partner = path.get(words.PARTNER, "")
-        return f"{method.full_name} {partner}" if partner in self._partners else method.full_name
-
-    def _meet(self, path: Mapping[str, str]) -> None:
-        if words.PARTNER in path and len(self._partners) < _PARTNERS:
-            self._partners.add(path[words.PARTNER])
-
     def _refuse_strange_address(self, request: web.BaseRequest, may: _MayCall, what: str) -> None:
         address = self._peers.caller(
-            peer=_peer(request), forwarded=request.headers.getall(_FORWARDED_FOR, [])
+            peer=_peer(request), forwarded=request.headers.getall(FORWARDED_FOR, [])
         )
         if not may(address=address):
             self._house.counts.add(kind="refused", reason="address")

@@ -12,53 +12,43 @@ every state has a deadline, checked by one sweep over all connections:
 """
 
 import asyncio
-from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, cast
 
 import structlog
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 from aiohttp.http_exceptions import LineTooLong
-from aiohttp.http_parser import RawRequestMessage
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from aiohttp.web_protocol import _ErrInfo
 
 from rest_bridge import surface as words
-from rest_bridge.connections import Connections
-from rest_bridge.counts import Counts
-from rest_bridge.heads import HEAD_LIMIT_BYTES, HEADERS_LIMIT, fault_of, is_too_large
+from rest_bridge.heads import (
+    HEAD_LIMIT_BYTES,
+    HEADERS_LIMIT,
+    ends_its_connection,
+    fault_of,
+    is_too_large,
+)
+from rest_bridge.house import House
 from rest_bridge.one_task import OneTaskHandler
 from rest_bridge.peers import Address as PeerAddress
 from rest_bridge.peers import address_or_none
-from rest_bridge.quiet_log import QuietLog
 from rest_bridge.responses import response_of
-from rest_bridge.surface import Refused, Surface
+from rest_bridge.shedding import Sheds
+from rest_bridge.surface import Refused
+from rest_bridge.unread import Unread
 
 RECEIVE_S = 4.5  # with the sweep's half second a slow client is gone within five
 IDLE_S = 75.0  # how long a connection may stay open between two requests
 _TOLD_S = 1.0  # how long one that is turned away may take to ask and be told why
 _LINGER_S = 2.0  # how long what is still sent is swallowed, so that the answer arrives
 _FAREWELL_S = 0.1  # of it at the least
-_TAKEN_BYTES = 32 * 1024  # of an answer must have been read before the deadline starts anew
 _PIPELINE = 4  # requests that are kept while one is answered; then reading pauses
 _BUFFER_BYTES = 64 * 1024
 _BODY_LIMIT_BYTES = 8 * words.BODY_LIMIT_BYTES  # on the wire; chunks of one byte need six
 
 _log = structlog.get_logger()
-
-
-@dataclass(frozen=True, kw_only=True)
-class House:
-    """What all connections share."""
-
-    surface: Surface
-    connections: Connections
-    counts: Counts
-    log: QuietLog
-    make_id: Callable[[], str]
-    timer: Callable[[], float]
 
 
 class Connection(OneTaskHandler):
@@ -77,12 +67,13 @@ class Connection(OneTaskHandler):
         "_is_last",
         "_opened_s",
         "_receiving",
+        "_sheds",
         "_unread",
         "_wire",
         "peer",
     )
 
-    def __init__(self, server: web.Server, *, house: House) -> None:
+    def __init__(self, server: web.Server, *, house: House, sheds: Sheds) -> None:
         super().__init__(
             server,
             loop=asyncio.get_running_loop(),
@@ -95,6 +86,7 @@ class Connection(OneTaskHandler):
         self._max_msg_queue_size = _PIPELINE
         self._msg_queue_resume_size = 1
         self._house = house
+        self._sheds = sheds
         self.peer: PeerAddress | None = None
         self._wire: asyncio.Transport | None = None
         self._is_guest = False
@@ -107,7 +99,7 @@ class Connection(OneTaskHandler):
         self._receiving: StreamReader = EMPTY_PAYLOAD
         self._body_bytes = 0
         self._gone: asyncio.Future[None] | None = None
-        self._unread: tuple[float, int] | None = None  # since when, and how many bytes
+        self._unread = Unread()
 
     @property
     def receive_by_s(self) -> float:
@@ -167,10 +159,43 @@ class Connection(OneTaskHandler):
 
     def _parse(self, data: bytes) -> None:
         known = len(self._messages)
+        # Nobody is woken for what is answered here.
+        waiter, self._waiter = self._waiter, None
         super().data_received(data)
+        self._waiter = waiter
         if len(self._messages) > known:
             self._house.connections.is_busy(guest=self)
             self._inspect(known)
+            if waiter is not None and not known:
+                self._shed()
+        if self._messages and waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+    def _shed(self) -> None:
+        """Refuse the one request there is, if it is here whole and there is no room for it."""
+        wire = self._wire
+        if (
+            len(self._messages) != 1
+            or self._deaf
+            or self._is_last
+            or not self._receiving.is_eof()
+            or wire is None
+            or wire.get_write_buffer_size()  # the answer before is not taken away
+        ):
+            return
+        head, _payload = self._messages[0]
+        if isinstance(head, _ErrInfo) or head.should_close or head.version != HttpVersion11:
+            return
+        answer = self._sheds(head=head, peer=self.peer)
+        if answer is None:
+            return
+        self._messages.clear()
+        if self._parser is not None:
+            self._parser.message_consumed()
+        self._head_since_s, self._head_bytes = None, 0
+        wire.write(answer)
+        self._idle_since_s = self._house.timer()
+        self._house.connections.is_idle(guest=self)
 
     def cut(self, *, reason: str) -> None:
         """Close at once, whatever was still to be sent, and count why."""
@@ -263,7 +288,7 @@ class Connection(OneTaskHandler):
                 self._refuse(words.malformed(why=why))
                 return
             self._receiving, self._body_bytes = payload, 0
-            self._is_last = _ends_its_connection(message)
+            self._is_last = ends_its_connection(head=message)
 
     def _forget_from(self, index: int) -> None:
         while len(self._messages) > index:
@@ -309,7 +334,10 @@ class Connection(OneTaskHandler):
         """Return which deadline has passed, or an empty text."""
         if not self._is_guest:
             return "turned_away" if now_s - self._opened_s >= _TOLD_S else ""
-        if self._is_unread(now_s):
+        if (
+            self._wire is not None
+            and self._unread.lasts_s(wire=self._wire, now_s=now_s) >= RECEIVE_S
+        ):
             return "answer_not_read"
         if self._head_since_s is not None:
             return "slow_head" if now_s - self._head_since_s >= RECEIVE_S else ""
@@ -318,18 +346,6 @@ class Connection(OneTaskHandler):
         if not self._request_count:
             return "silent" if now_s - self._opened_s >= RECEIVE_S else ""
         return "idle" if now_s - self._idle_since_s >= IDLE_S else ""
-
-    def _is_unread(self, now_s: float) -> bool:
-        """Tell whether what was sent is not being taken away."""
-        wire = self._wire
-        if wire is None:
-            return False
-        size = wire.get_write_buffer_size()
-        if not size and not wire.is_closing():
-            self._unread = None
-        elif self._unread is None or size <= self._unread[1] - _TAKEN_BYTES:
-            self._unread = (now_s, size)
-        return self._unread is not None and now_s - self._unread[0] >= RECEIVE_S
 
     def _tell_why(self) -> None:
         """Send one that is turned away its 503, and nothing after it."""
@@ -344,16 +360,6 @@ class Connection(OneTaskHandler):
             return
         with suppress(OSError):  # it may have left already
             wire.write_eof()
-
-
-def _ends_its_connection(head: RawRequestMessage) -> bool:
-    """Tell whether what stands behind a request cannot be trusted to be the next one.
-
-    Behind a request to switch protocols the parser drops bytes; after a body in chunks it
-    takes the last line of the trailer for the first header of the next request (aiohttp
-    3.14), so that one caller could write into another's request. Both are served, once.
-    """
-    return head.chunked or head.upgrade or head.method == "CONNECT" or "upgrade" in head.headers
 
 
 def _peer_of(transport: asyncio.BaseTransport) -> PeerAddress | None:

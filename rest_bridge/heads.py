@@ -49,6 +49,16 @@ def is_too_large(*, head: RawRequestMessage) -> bool:
     return size > HEAD_LIMIT_BYTES
 
 
+def ends_its_connection(*, head: RawRequestMessage) -> bool:
+    """Tell whether what stands behind a request cannot be trusted to be the next one.
+
+    Behind a request to switch protocols the parser drops bytes; after a body in chunks it
+    takes the last line of the trailer for the first header of the next request (aiohttp
+    3.14), so that one caller could write into another's request. Both are served, once.
+    """
+    return head.chunked or head.upgrade or head.method == "CONNECT" or "upgrade" in head.headers
+
+
 def _is_absolute(head: RawRequestMessage) -> bool:
     return head.method == "CONNECT" or head.path.lower().startswith(_SCHEMES)
 

@@ -9,6 +9,7 @@ from chassis.settings import SettingError
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 
+FORWARDED_FOR = "X-Forwarded-For"
 _MAPPED_BITS = 96  # of ::ffff:0:0/96, an IPv4 address written as IPv6
 _MAPPED = IPv6Network("::ffff:0:0/96")
 _NEIGHBOURS_BITS = 64  # one household or machine is given a whole /64 of IPv6

@@ -45,20 +45,33 @@ class WholeResponse(web.StreamResponse):
         if self._eof_sent or request is None or writer is None:
             return
         self._eof_sent = True
-        head = _head(
+        data = bytes_of(
             reply=self._reply,
             request_id=self._request_id,
             version=request.version,
             stays=bool(self._keep_alive),
+            with_body=request.method != hdrs.METH_HEAD,
         )
-        bodiless = request.method == hdrs.METH_HEAD or self._reply.status in _BODILESS
         writer.length = None  # what the head says; aiohttp would count it down
-        await writer.write(head if bodiless else head + self._reply.body)
+        await writer.write(data)
         await writer.write_eof()
         self._req = self._payload_writer = None
 
 
-def _head(*, reply: Reply, request_id: str, version: Any, stays: bool) -> bytes:
+def bytes_of(
+    *,
+    reply: Reply,
+    request_id: str,
+    version: Any,
+    stays: bool,
+    with_body: bool = True,
+) -> bytes:
+    """Return `reply` as it is sent in HTTP `version`; `stays`: its connection does."""
+    head = _head(reply, request_id, version, stays)
+    return head + reply.body if with_body and reply.status not in _BODILESS else head
+
+
+def _head(reply: Reply, request_id: str, version: Any, stays: bool) -> bytes:  # noqa: FBT001
     is_old = version == HttpVersion10
     lines = [_first_lines(reply.status, reply.content_type, is_old, tuple(reply.headers))]
     lines += [f"{name}: {value}" for name, value in reply.headers.items()]

@@ -7,7 +7,9 @@ from typing import Any
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
-from rest_bridge.connection import RECEIVE_S, Connection, House
+from rest_bridge.connection import RECEIVE_S, Connection
+from rest_bridge.house import House
+from rest_bridge.shedding import Sheds, sheds_nothing
 
 SWEEP_S = 0.25  # between two looks at every deadline; a thousand connections take 0.2 ms
 _SHUTDOWN_S = 1.0  # how long the end of a TLS connection is waited for
@@ -21,13 +23,15 @@ class BridgeServer(web.Server):
         *,
         handle: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]],
         house: House,
+        sheds: Sheds = sheds_nothing,
     ) -> None:
         super().__init__(handle)
         self._house = house
+        self._sheds = sheds
 
     def __call__(self) -> RequestHandler:
         """Return what serves one connection."""
-        return Connection(self, house=self._house)
+        return Connection(self, house=self._house, sheds=self._sheds)
 
     async def sweep_once(self) -> int:
         """Check the deadlines of every connection and return how many were closed."""
@@ -60,5 +64,6 @@ class Site(web.TCPSite):
             ssl_handshake_timeout=self._handshake_s if tls else None,
             ssl_shutdown_timeout=_SHUTDOWN_S if tls else None,
             backlog=self._backlog,
+            reuse_port=self._reuse_port,
         )
         self._bound_port = self._server.sockets[0].getsockname()[1]

@@ -22,16 +22,17 @@ from chassis.tls import TlsFiles, https_context
 from chassis.tracing import Tracing, open_tracing
 from rest_bridge.access_log import AccessLog
 from rest_bridge.app import Bridge
-from rest_bridge.connection import House
 from rest_bridge.connections import SPARE_DESCRIPTORS, Connections
 from rest_bridge.contract import Contract
 from rest_bridge.counts import Counts
+from rest_bridge.house import House
 from rest_bridge.metrics import BridgeMetrics
 from rest_bridge.pages import PAGE_NAMES
 from rest_bridge.peers import Peers
 from rest_bridge.quiet_log import QuietLog
 from rest_bridge.server import SWEEP_S, BridgeServer, Site
 from rest_bridge.settings import ClientTls, Limits, Settings
+from rest_bridge.shedding import sheds_nothing
 from rest_bridge.surface import Surface
 from rest_bridge.upstream import OpenChannel, Upstream
 
@@ -86,10 +87,12 @@ async def start(
     timer: Callable[[], float] = time.monotonic,
     bounds: Bounds | None = None,
     tracing: Tracing | None = None,
+    shares_ports: bool = False,
 ) -> Running:
     """Listen on every address of `listen` and return what runs.
 
-    `bounds` replace those that follow from the limits.
+    `bounds` replace those that follow from the limits. `shares_ports`: the kernel shares out
+    connections among all bridges that listen there with it (SO_REUSEPORT).
 
     :raises ContractFault: a route of the contracts cannot be served.
     :raises OSError: an address cannot be bound.
@@ -131,15 +134,25 @@ async def start(
         admission=admission,
     )
     bridge.watch(AccessLog(every=limits.access_log_every, then=metrics.answered).answered)
-    server = BridgeServer(handle=bridge.handle, house=house)
+    server = BridgeServer(
+        handle=bridge.handle,
+        house=house,
+        sheds=sheds_nothing if tracing is not None else bridge.shed,
+    )
     runner = web.ServerRunner(server, shutdown_timeout=_GRACE_S)
     await runner.setup()
     try:
         for one in listen:
             # As many may knock at once as may be in: a knock that the kernel drops is repeated
             # after 1, 3 and 7 seconds only.
-            backlog = limits.connections
-            await Site(runner, one.host, one.port, ssl_context=context, backlog=backlog).start()
+            await Site(
+                runner,
+                one.host,
+                one.port,
+                ssl_context=context,
+                backlog=limits.connections,
+                reuse_port=shares_ports or None,
+            ).start()
     except OSError:
         await runner.cleanup()
         raise
@@ -219,6 +232,7 @@ async def serve(
         client_tls=client_tls,
         limits=settings.limits,
         peers=settings.peers,
+        shares_ports=settings.shares_ports,
         tracing=open_tracing(
             endpoint=settings.otlp_endpoint,
             service="bridge",

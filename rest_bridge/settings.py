@@ -53,6 +53,7 @@ class Settings:
     peers: Peers
     metrics_listen: Address | None  # None: nobody asks
     otlp_endpoint: str | None  # where traces go; None: nowhere
+    shares_ports: bool  # other bridges listen on the same ports
 
 
 def read_settings(*, variables: Variables) -> Settings:
@@ -77,6 +78,8 @@ def read_settings(*, variables: Variables) -> Settings:
         peers=peers,
         otlp_endpoint=otlp_endpoint(variables=variables),
         metrics_listen=metrics_listen(variables, service="BRIDGE"),
+        shares_ports=variables.choice("BRIDGE_SHARES_PORTS", choices=("no", "yes"), default="no")
+        == "yes",
     )
 
 

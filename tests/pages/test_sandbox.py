@@ -14,7 +14,8 @@ from tests.pages.browsing import Looked, opened
 # Both before the page draws a frame.
 _TWO_ARROWS = """() => {
   for (let press = 0; press < 2; press += 1)
-    document.activeElement.dispatchEvent(new KeyboardEvent("keydown", { key: "ArrowLeft", bubbles: true }));
+    document.activeElement.dispatchEvent(
+      new KeyboardEvent("keydown", { key: "ArrowLeft", bubbles: true }));
 }"""
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")

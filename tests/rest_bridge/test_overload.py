@@ -13,25 +13,13 @@ What is shed is shed before its token, body or JSON is looked at.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import Any
 
 import pytest
-from google.protobuf.message import Message
 
-from chassis.admission import Bounds
-from chassis.errors import ServiceError
-from tests.rest_bridge.fakes import BEARER, Stage, served
-from tests.rest_bridge.wire import NOTICE, PATIENCE_S
+from tests.rest_bridge.crowd import BUDGET_S, JSON, crowd
+from tests.rest_bridge.fakes import BEARER
+from tests.rest_bridge.wire import NOTICE
 
-# Whoever waits is patient here: what is shown is who waits, not for how long.
-BOUNDS = Bounds(
-    most=4, kept_for_vital=1, most_of_one_kind=4, waiting=2, waiting_vital=4,
-    patience_s=60, patience_vital_s=60,
-)  # fmt: skip
-BUDGET_S = 60.0
-JSON = {**BEARER, "Content-Type": "application/json"}
 PAGES = ["/livez", "/readyz", "/openapi.json", "/docs"]
 # what is sent while there is no room for it: method, headers, body
 SHED: list[tuple[str, str, dict[str, str], bytes]] = [
@@ -44,97 +32,6 @@ SHED: list[tuple[str, str, dict[str, str], bytes]] = [
     ("POST", "/AMK/payments", {**JSON, "Content-Encoding": "gzip"}, b"\x1f\x8b"),
     ("POST", "/AMK/payments", JSON, b" " * 100_000),
 ]
-
-
-class Hand:
-    """A clock that is moved by hand."""
-
-    def __init__(self) -> None:
-        self.now_s = 1000.0
-
-    def __call__(self) -> float:
-        return self.now_s
-
-
-class Crowd:
-    """Calls under way, told apart by their number."""
-
-    def __init__(self, stage: Stage, hand: Hand) -> None:
-        self.stage = stage
-        self.hand = hand
-        self.let_go = asyncio.Event()
-        self.tasks: list[asyncio.Task[int]] = []
-        self.has_room = True  # the gateway
-        stage.gateway.behave = self._hold
-
-    async def _hold(self, _request: Message, _context: Any) -> None:
-        await self.let_go.wait()
-        if not self.has_room:
-            raise ServiceError(
-                reason="SERVER_UNAVAILABLE", message="Too many", retry_after_s=1, overloaded=True
-            )
-
-    async def reads(self, count: int) -> None:
-        await self._come(count, "GET", "/AMK/payments?query=P{}", None)
-
-    async def webhooks(self, count: int, *, bank: str = "AMK") -> None:
-        await self._come(count, "POST", f"/{bank}/payments", NOTICE)
-
-    async def _come(self, count: int, method: str, path: str, body: bytes | None) -> None:
-        """Let calls come one after the other, each settled before the next."""
-        for _ in range(count):
-            number = len(self.tasks) + 1
-            before = self._settled
-            data = None if body is None else body % b"T%d" % number
-            self.tasks.append(asyncio.create_task(self._call(method, path.format(number), data)))
-            while self._settled == before:  # noqa: ASYNC110 # over the wire
-                await asyncio.sleep(0.002)
-
-    @property
-    def _settled(self) -> int:
-        """How many are with the gateway, wait, or have their answer."""
-        waiting = self.stage.running.admission.waiting
-        return len(self.started) + waiting + sum(task.done() for task in self.tasks)
-
-    async def _call(self, method: str, path: str, body: bytes | None) -> int:
-        async with self.stage.client.request(
-            method, self.stage.url(path), data=body, headers=JSON if body else BEARER
-        ) as response:
-            await response.read()
-            assert response.status == 200 or int(response.headers["Retry-After"])
-            return response.status
-
-    @property
-    def started(self) -> list[str]:
-        """What reached the gateway, in order: `P` and `T` and the number of the call."""
-        return [
-            getattr(one, "bank_transaction_id", "") or one.query
-            for one in self.stage.gateway.requests
-        ]
-
-    @property
-    def shed(self) -> dict[str, int]:
-        values = self.stage.running.counts.values
-        return {reason: values["shed", reason] for reason in ("other", "webhook")}
-
-    async def statuses(self) -> list[int]:
-        self.let_go.set()
-        return list(await asyncio.gather(*self.tasks))
-
-
-@asynccontextmanager
-async def crowd() -> AsyncIterator[Crowd]:
-    hand = Hand()
-    async with (
-        asyncio.timeout(2 * PATIENCE_S),
-        served(bounds=BOUNDS, budget_s=BUDGET_S, timer=hand) as stage,
-    ):
-        found = Crowd(stage, hand)
-        try:
-            yield found
-        finally:
-            found.let_go.set()
-            await asyncio.gather(*found.tasks, return_exceptions=True)
 
 
 async def test_reads_never_take_the_place_that_is_kept_for_webhooks() -> None:
@@ -190,10 +87,7 @@ async def test_what_is_shed_is_not_looked_at(
     method: str, path: str, headers: dict[str, str], body: bytes
 ) -> None:
     async with crowd() as found:
-        await found.reads(3)
-        await found.reads(2)
-        await found.webhooks(1)
-        await found.webhooks(4)
+        await found.fill()
         async with found.stage.client.request(
             method, found.stage.url(path), headers=headers, data=body or None
         ) as response:

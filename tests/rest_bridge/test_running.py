@@ -38,6 +38,7 @@ REFUSED_STARTS = [
     ({"BRIDGE_CONNECTIONS": "100000"}, "BRIDGE_CONNECTIONS: 100000 need 100200 open files"),
     ({"BRIDGE_CONNECTIONS_PER_ADDRESS": "1001"}, "BRIDGE_CONNECTIONS_PER_ADDRESS: must be"),
     ({"BRIDGE_CALLS": "0"}, "BRIDGE_CALLS: must be a whole number"),
+    ({"BRIDGE_SHARES_PORTS": "maybe"}, "BRIDGE_SHARES_PORTS: must be one of"),
 ]
 
 
