@@ -12,7 +12,7 @@
 import asyncio
 import os
 import sys
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,6 +30,8 @@ from tests.support.tokens import SigningKey, write_jwks
 
 NAMES = ("ours", "ours unary", "envoy", "fastapi bridge", "fastapi + orm")
 _CONTRACTS = Path(__file__).parents[1] / "generated" / "payments" / "contracts.binpb"
+
+Prepare = Callable[[str], Awaitable[None]]  # by the address of a database
 
 
 @dataclass(kw_only=True)
@@ -67,15 +69,26 @@ class Contender:
 
 @asynccontextmanager
 async def running(
-    *, name: str, folder: Path, postgres: PostgresCluster
+    *,
+    name: str,
+    folder: Path,
+    postgres: PostgresCluster,
+    database: str = "",
+    prepare: Prepare | None = None,
 ) -> AsyncIterator[Contender]:
-    """Run one contender on a fresh database, its files in `folder`, which is there."""
-    database = f"bench_{NAMES.index(name)}"
+    """Run one contender on a fresh database, its files in `folder`, which is there.
+
+    `prepare` fills the database before anything is started on it.
+    """
+    database = database or f"bench_{NAMES.index(name)}"
     await asyncio.to_thread(postgres.run, "createdb", database)
     url = postgres.base.set(drivername="postgresql+asyncpg", database=database)
     opened = Database(url=url.render_as_string(hide_password=False))
     await upgrade(database=opened)
     await opened.close()
+    dsn = url.set(drivername="postgresql").render_as_string(hide_password=False)
+    if prepare is not None:
+        await prepare(dsn)
     key = SigningKey(key_id="bench")
     write_bank_key(folder)
     environ = {
@@ -92,7 +105,7 @@ async def running(
     contender = Contender(
         name=name,
         port=free_port(),
-        dsn=url.set(drivername="postgresql").render_as_string(hide_password=False),
+        dsn=dsn,
         token=key.token(),
     )
     async with AsyncExitStack() as stack:

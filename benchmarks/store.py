@@ -48,7 +48,7 @@ _BILLS_OF_A_FILE = 8_000
 Measured = tuple[float, float]  # confirmations a second, p50 in milliseconds
 
 
-class _Store:
+class Store:
     """Our store over one database, and bills to pay."""
 
     def __init__(self, *, url: str) -> None:
@@ -65,6 +65,10 @@ class _Store:
     def _new_id(self) -> str:
         self._ids += 1
         return f"{id(self)}-{self._ids}"
+
+    async def stock(self, *, dsn: str, first: int, count: int) -> None:
+        """Make `count` bills in the PostgreSQL at `dsn`."""
+        self.bills += await stock_bills(dsn=dsn, first=first, count=count)
 
     def notice(self) -> Notice:
         """Return the notice that pays the next bill."""
@@ -107,20 +111,23 @@ class _Store:
         return len(took_s) / length_s, statistics.median(took_s) * 1000
 
 
-async def _postgres_store(postgres: PostgresCluster) -> _Store:
+async def open_store(*, url: str) -> Store:
+    """Return our store over the database at `url`, its schema up to date."""
+    store = Store(url=url)
+    await upgrade(database=store.database)
+    return store
+
+
+async def _postgres_store(postgres: PostgresCluster) -> Store:
     url = postgres.base.set(drivername="postgresql+asyncpg", database="ours")
-    store = _Store(url=url.render_as_string(hide_password=False))
-    await upgrade(database=store.database)
-    return store
+    return await open_store(url=url.render_as_string(hide_password=False))
 
 
-async def _sqlite_store(folder: Path) -> _Store:
-    store = _Store(url=f"sqlite+aiosqlite:///{folder / 'bench.sqlite'}")
-    await upgrade(database=store.database)
-    return store
+async def _sqlite_store(folder: Path) -> Store:
+    return await open_store(url=f"sqlite+aiosqlite:///{folder / 'bench.sqlite'}")
 
 
-async def _stock_sqlite(store: _Store, *, first: int, count: int) -> None:
+async def _stock_sqlite(store: Store, *, first: int, count: int) -> None:
     recorder = LookupRecorder(database=store.database, clock=lambda: datetime.now(tz=UTC))
     for start in range(first, first + count, 200):
         found = await recorder.record(
@@ -188,7 +195,7 @@ async def _bench(arguments: argparse.Namespace, folder: Path) -> dict[str, list[
                 _pgbench, postgres, clients=20, seconds=arguments.seconds
             )
 
-        def measure(store: _Store, callers: int, most: int) -> Callable[[], Awaitable[Measured]]:
+        def measure(store: Store, callers: int, most: int) -> Callable[[], Awaitable[Measured]]:
             return lambda: store.measure(callers=callers, most=most, seconds=arguments.seconds)
 
         turns: dict[str, Callable[[], Awaitable[Measured]]] = {
