@@ -48,6 +48,7 @@ _SECRET_TEXTS = re.compile(
     r"|(?P<name>(?:authorization|token|secret|password|passwd|hash|hmac|api_?key|payer)[\"']?"
     r"(?:\s?=\s?|\s?:\s?(?=[\"'])))(?:\"[^\"]*\"?|'[^']*'?|[^\s,;&}\])]+)"
 )
+_NOTHING = r"(?!)"  # matches nowhere
 _FACT = re.compile(r"[A-Za-z0-9_.]{1,80}", re.ASCII)
 # What an exception says in a form of its own maker's: numbers and names out of a schema.
 _FACTS = ("errno", "sqlstate", "sqlite_errorname", "constraint_name", "status")
@@ -70,6 +71,8 @@ class KnownSecrets:
         if len(value) < _LEAST_SECRET:
             return
         with self._lock:
+            if value in self._lasting:
+                return
             if not renewed:
                 self._lasting.add(value)
             else:
@@ -77,16 +80,23 @@ class KnownSecrets:
                 self._renewed[value] = None
                 while len(self._renewed) > _MOST_RENEWED:
                     del self._renewed[next(iter(self._renewed))]
+            self._pattern = None
+
+    def masked(self, text: str) -> str:
+        """Return `text` without any of them."""
+        return (self._pattern or self._compiled()).sub(MASK, text)
+
+    def _compiled(self) -> re.Pattern[str]:
+        # Made when it is needed first: a process reads many secrets and then writes its first line.
+        with self._lock:
             spellings = {
                 one for known in (*self._lasting, *self._renewed) for one in _spellings(known)
             }
             # The longest first, or a part of one would leave the rest of another.
             longest_first = sorted(spellings, key=len, reverse=True)
-            self._pattern = re.compile("|".join(map(re.escape, longest_first)))
-
-    def masked(self, text: str) -> str:
-        """Return `text` without any of them."""
-        return text if self._pattern is None else self._pattern.sub(MASK, text)
+            pattern = re.compile("|".join(map(re.escape, longest_first)) or _NOTHING)
+            self._pattern = pattern
+        return pattern
 
 
 known_secrets = KnownSecrets()  # of the process, as its standard error is

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from chassis.redaction import known_secrets
 from tests.support.kafka import KafkaOfSession, kafka_of_session
 from tests.support.kafka_broker import KafkaBroker
 from tests.support.postgres import (
@@ -24,6 +25,15 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if _engines:
         seen = ", ".join(f"{name}: {version}" for name, version in sorted(_engines.items()))
         terminalreporter.write_line(f"engines: {seen}")
+
+
+@pytest.fixture(autouse=True)
+def secrets_of_its_own() -> Iterator[None]:
+    """Let each test know only its own secrets: a process has a dozen, all tests have thousands."""
+    lasting, renewed = set(known_secrets._lasting), dict(known_secrets._renewed)
+    yield
+    known_secrets._lasting, known_secrets._renewed = lasting, renewed
+    known_secrets._pattern = None
 
 
 @pytest.fixture(scope="session")
