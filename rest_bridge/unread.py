@@ -19,7 +19,7 @@ class Unread:
         size = wire.get_write_buffer_size()
         if not size and not wire.is_closing():
             self._since_s = None
-            return 0.0
+            return 0
         if self._since_s is None or size <= self._bytes - _TAKEN_BYTES:
             self._since_s, self._bytes = now_s, size
         return now_s - self._since_s
