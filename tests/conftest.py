@@ -1,6 +1,7 @@
 """Engines for every test: a SQLite file, PostgreSQL, and Kafka."""
 
 import os
+import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ from tests.support.postgres import (
     postgres_server,
 )
 from tests.support.postgres_cluster import PostgresNotRunnable
+from tests.support.schema import make_schema
 
 _engines: dict[str, str] = {}  # what ran, for the last lines of the report
 
@@ -51,22 +53,62 @@ def postgres() -> Iterator[PostgresServer]:
         server.stop()
 
 
+@pytest.fixture(scope="session")
+def postgres_with_schema(postgres: PostgresServer) -> Iterator[str]:
+    """Return the name of a database with the newest schema and nothing else, to be copied."""
+    name = postgres.fresh_database()
+    make_schema(url=postgres.url(database=name))
+    yield name
+    postgres.drop_database(name=name)
+
+
+@pytest.fixture(scope="session")
+def sqlite_with_schema(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a SQLite file with the newest schema and nothing else, to be copied."""
+    file = tmp_path_factory.mktemp("schema") / "schema.sqlite"
+    make_schema(url=f"sqlite+aiosqlite:///{file}")
+    return file
+
+
 @pytest.fixture
-def postgres_url(postgres: PostgresServer, request: pytest.FixtureRequest) -> str:
+def empty_postgres_url(postgres: PostgresServer, request: pytest.FixtureRequest) -> str:
     """Return the URL of a fresh, empty PostgreSQL database."""
     return fresh_postgres_url(server=postgres, request=request)
 
 
 @pytest.fixture
-def sqlite_url(tmp_path: Path) -> str:
+def postgres_url(
+    postgres: PostgresServer, postgres_with_schema: str, request: pytest.FixtureRequest
+) -> str:
+    """Return the URL of a fresh PostgreSQL database with the newest schema."""
+    return fresh_postgres_url(server=postgres, request=request, like=postgres_with_schema)
+
+
+@pytest.fixture
+def empty_sqlite_url(tmp_path: Path) -> str:
     """Return the URL of a SQLite file that does not exist yet."""
     _engines["SQLite"] = sqlite3.sqlite_version
     return f"sqlite+aiosqlite:///{tmp_path / 'test.sqlite'}"
 
 
+@pytest.fixture
+def sqlite_url(empty_sqlite_url: str, tmp_path: Path, sqlite_with_schema: Path) -> str:
+    """Return the URL of a fresh SQLite file with the newest schema."""
+    shutil.copyfile(sqlite_with_schema, tmp_path / "test.sqlite")
+    return empty_sqlite_url
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def empty_database_url(request: pytest.FixtureRequest) -> str:
+    """Return the URL of a fresh, empty database, once per engine."""
+    name = "empty_sqlite_url" if request.param == "sqlite" else "empty_postgres_url"
+    url: str = request.getfixturevalue(name)
+    return url
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database_url(request: pytest.FixtureRequest) -> str:
-    """Return the URL of a fresh database, once per engine."""
+    """Return the URL of a fresh database with the newest schema, once per engine."""
     name = "sqlite_url" if request.param == "sqlite" else "postgres_url"
     url: str = request.getfixturevalue(name)
     return url

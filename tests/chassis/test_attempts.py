@@ -67,8 +67,8 @@ async def test_attempts_end() -> None:
     assert tries == 3
 
 
-async def test_two_that_lock_crosswise_both_land(postgres_url: str) -> None:
-    database = Database(url=postgres_url)
+async def test_two_that_lock_crosswise_both_land(empty_postgres_url: str) -> None:
+    database = Database(url=empty_postgres_url)
     async with database.transaction() as connection:
         await connection.execute(text("CREATE TABLE counted (id int PRIMARY KEY, n int)"))
         await connection.execute(text("INSERT INTO counted VALUES (1, 0), (2, 0)"))

@@ -37,18 +37,18 @@ def test_where_no_folder_is_there_nothing_happens(tmp_path: Path) -> None:
     assert sent.signals == []
 
 
-async def test_a_transaction_reports_before_and_after_its_commit(database_url: str) -> None:
+async def test_a_transaction_reports_before_and_after_its_commit(empty_database_url: str) -> None:
     reached: list[str] = []
-    database = Database(url=database_url, reached=reached.append)
+    database = Database(url=empty_database_url, reached=reached.append)
     async with database.transaction(name="confirm"):
         assert reached == []
     assert reached == ["confirm.before_commit", "confirm.after_commit"]
     await database.close()
 
 
-async def test_work_that_failed_reports_nothing(database_url: str) -> None:
+async def test_work_that_failed_reports_nothing(empty_database_url: str) -> None:
     reached: list[str] = []
-    database = Database(url=database_url, reached=reached.append)
+    database = Database(url=empty_database_url, reached=reached.append)
     with pytest.raises(ZeroDivisionError):
         async with database.transaction(name="confirm"):
             raise ZeroDivisionError

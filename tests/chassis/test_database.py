@@ -37,8 +37,10 @@ _child = Table(
 
 
 @pytest.fixture
-async def database(database_url: str) -> AsyncIterator[Database]:
-    database = Database(url=database_url, pool_size=4, checkout_timeout_s=0.3, lock_timeout_s=0.3)
+async def database(empty_database_url: str) -> AsyncIterator[Database]:
+    database = Database(
+        url=empty_database_url, pool_size=4, checkout_timeout_s=0.3, lock_timeout_s=0.3
+    )
     async with database.transaction() as connection:
         await connection.run_sync(_metadata.create_all)
     yield database
@@ -192,9 +194,9 @@ async def test_an_exhausted_pool_is_unavailable_within_its_timeout(database: Dat
 
 
 async def test_a_lock_held_by_another_process_is_unavailable_within_its_timeout(
-    database: Database, database_url: str
+    database: Database, empty_database_url: str
 ) -> None:
-    other = Database(url=database_url)
+    other = Database(url=empty_database_url)
     try:
         async with other.transaction() as first:
             await first.execute(insert(_parent).values(id=1))
@@ -217,8 +219,11 @@ async def test_writers_of_one_process_wait_for_each_other(database: Database) ->
     assert await _ids(database) == list(range(20))
 
 
-async def test_sqlite_holds_the_write_lock_from_the_start(sqlite_url: str) -> None:
-    first, second = Database(url=sqlite_url), Database(url=sqlite_url, lock_timeout_s=0.1)
+async def test_sqlite_holds_the_write_lock_from_the_start(empty_sqlite_url: str) -> None:
+    first, second = (
+        Database(url=empty_sqlite_url),
+        Database(url=empty_sqlite_url, lock_timeout_s=0.1),
+    )
     await second.ping()
     async with first.transaction():
         with pytest.raises(DatabaseUnavailable, match="SQLITE_BUSY"):
@@ -229,8 +234,8 @@ async def test_sqlite_holds_the_write_lock_from_the_start(sqlite_url: str) -> No
     await second.close()
 
 
-async def test_sqlite_keeps_its_promises_on_every_connection(sqlite_url: str) -> None:
-    database = Database(url=sqlite_url)
+async def test_sqlite_keeps_its_promises_on_every_connection(empty_sqlite_url: str) -> None:
+    database = Database(url=empty_sqlite_url)
     for opened in (database.transaction, database.reading):
         async with opened() as connection:
             found = {
@@ -241,8 +246,8 @@ async def test_sqlite_keeps_its_promises_on_every_connection(sqlite_url: str) ->
     await database.close()
 
 
-async def test_reading_leaves_no_mark_on_the_connection(postgres_url: str) -> None:
-    database = Database(url=postgres_url, pool_size=1)
+async def test_reading_leaves_no_mark_on_the_connection(empty_postgres_url: str) -> None:
+    database = Database(url=empty_postgres_url, pool_size=1)
     await database.ping()
     async with database.transaction() as connection:
         level = await connection.scalar(text("SHOW transaction_isolation"))

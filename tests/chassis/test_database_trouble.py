@@ -10,8 +10,8 @@ from tests.support.postgres import PostgresServer, start_postgres
 from tests.support.postgres_cluster import PostgresNotRunnable
 
 
-async def test_a_slow_statement_is_ended(postgres_url: str) -> None:
-    database = Database(url=postgres_url, statement_timeout_s=0.2)
+async def test_a_slow_statement_is_ended(empty_postgres_url: str) -> None:
+    database = Database(url=empty_postgres_url, statement_timeout_s=0.2)
     with pytest.raises(DatabaseUnavailable, match="57014"):
         async with database.transaction() as connection:
             await connection.execute(text("SELECT pg_sleep(30)"))
@@ -20,10 +20,10 @@ async def test_a_slow_statement_is_ended(postgres_url: str) -> None:
 
 
 async def test_a_connection_the_server_dropped_is_unavailable_and_then_replaced(
-    postgres_url: str,
+    empty_postgres_url: str,
 ) -> None:
-    database = Database(url=postgres_url)
-    other = Database(url=postgres_url)
+    database = Database(url=empty_postgres_url)
+    other = Database(url=empty_postgres_url)
 
     async def work() -> None:
         async with database.transaction() as connection:

@@ -28,9 +28,9 @@ async def _check(url: str) -> tuple[int | None, str]:
     return process.returncode, said.decode()
 
 
-async def test_a_gateway_is_well_while_it_says_so(tmp_path: Path, sqlite_url: str) -> None:
+async def test_a_gateway_is_well_while_it_says_so(tmp_path: Path, empty_sqlite_url: str) -> None:
     settings = gateway_settings(
-        tmp_path=tmp_path, key=SigningKey(key_id="test"), environ={"DATABASE_URL": sqlite_url}
+        tmp_path=tmp_path, key=SigningKey(key_id="test"), environ={"DATABASE_URL": empty_sqlite_url}
     )
     async with running_gateway(settings=settings) as (gateway, address):
         assert (await _check(f"grpc://{address}"))[0] == 0

@@ -88,8 +88,8 @@ def broker(make_broker: Callable[[], KafkaBroker]) -> KafkaBroker:
 
 
 @pytest.fixture
-async def database(postgres_url: str) -> AsyncIterator[Database]:
-    database = Database(url=postgres_url)
+async def database(empty_postgres_url: str) -> AsyncIterator[Database]:
+    database = Database(url=empty_postgres_url)
     async with database.transaction() as connection:
         await connection.run_sync(_TABLE.metadata.create_all)
     yield database

@@ -44,8 +44,8 @@ _PROGRAM = Path(__file__).parents[1] / "support" / "leading_relay.py"
 
 
 @pytest.fixture
-async def database(postgres_url: str) -> AsyncIterator[Database]:
-    database = Database(url=postgres_url)
+async def database(empty_postgres_url: str) -> AsyncIterator[Database]:
+    database = Database(url=empty_postgres_url)
     async with database.transaction() as connection:
         await connection.run_sync(_TABLE.metadata.create_all)
     yield database
@@ -272,8 +272,8 @@ async def test_a_database_that_is_away_ends_a_tenure_and_not_the_process(
         assert await first.run_once() == 1  # and stands again
 
 
-async def test_a_file_has_one_leader(sqlite_url: str, database: Database) -> None:
-    file = Database(url=sqlite_url)
+async def test_a_file_has_one_leader(empty_sqlite_url: str, database: Database) -> None:
+    file = Database(url=empty_sqlite_url)
     assert isinstance(leadership_of(database=file, key=_KEY), Alone)
     assert isinstance(leadership_of(database=database, key=_KEY), AdvisoryLeadership)
     await file.close()
@@ -315,14 +315,14 @@ def _delivered(log: Path) -> list[str]:
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
 async def test_a_process_that_dies_or_freezes_while_it_publishes_is_replaced(
-    database: Database, postgres_url: str, tmp_path: Path, number: signal.Signals
+    database: Database, empty_postgres_url: str, tmp_path: Path, number: signal.Signals
 ) -> None:
     names = [f"{key}{place:02}" for place in range(20) for key in "ABC"]
     await _append(database, *names)
     logs = tmp_path / "first", tmp_path / "second"
-    async with _process(postgres_url, logs[0], pause_s=0.05) as first:
+    async with _process(empty_postgres_url, logs[0], pause_s=0.05) as first:
         await _eventually(lambda: len(_delivered(logs[0])) > 8)
-        async with _process(postgres_url, logs[1], pause_s=0.001):
+        async with _process(empty_postgres_url, logs[1], pause_s=0.001):
             await asyncio.sleep(_IDLE_LIMIT_S * 2)
             assert _delivered(logs[1]) == []  # it follows
             assert len(_delivered(logs[0])) < len(names)

@@ -42,8 +42,8 @@ _START = datetime(2025, 11, 15, 8, 30, tzinfo=UTC)
 
 
 @pytest.fixture
-async def database(database_url: str) -> AsyncIterator[Database]:
-    database = Database(url=database_url)
+async def database(empty_database_url: str) -> AsyncIterator[Database]:
+    database = Database(url=empty_database_url)
     async with database.transaction() as connection:
         await connection.run_sync(_METADATA.create_all)
     yield database
@@ -158,12 +158,12 @@ def test_another_address_is_refused_by_name(text: str) -> None:
 
 
 async def test_a_gateway_tells_its_numbers_where_it_is_told_to(
-    database_url: str, tmp_path: Path
+    empty_database_url: str, tmp_path: Path
 ) -> None:
     settings = gateway_settings(
         tmp_path=tmp_path,
         key=SigningKey(key_id="test"),
-        environ={"DATABASE_URL": database_url, "METRICS_LISTEN": ":0"},
+        environ={"DATABASE_URL": empty_database_url, "METRICS_LISTEN": ":0"},
     )
     with capture_logs() as logs:
         async with running_gateway(settings=settings):

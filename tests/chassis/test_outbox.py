@@ -19,8 +19,8 @@ def _event(event_id: str, *, key: str = "P1", topic: str = "paid") -> Event:
 
 
 @pytest.fixture
-async def database(database_url: str) -> AsyncIterator[Database]:
-    database = Database(url=database_url)
+async def database(empty_database_url: str) -> AsyncIterator[Database]:
+    database = Database(url=empty_database_url)
     async with database.transaction() as connection:
         await connection.run_sync(_TABLE.metadata.create_all)
     yield database
@@ -186,9 +186,9 @@ async def test_a_long_error_is_cut(database: Database) -> None:
 
 
 async def test_a_row_that_commits_late_with_a_smaller_id_is_not_skipped(
-    postgres_url: str,
+    empty_postgres_url: str,
 ) -> None:
-    database = Database(url=postgres_url)
+    database = Database(url=empty_postgres_url)
     async with database.transaction() as connection:
         await connection.run_sync(_TABLE.metadata.create_all)
     async with database.transaction() as slow:

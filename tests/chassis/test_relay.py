@@ -25,8 +25,8 @@ _PAUSES_S = [(1, 1), (2, 2), (3, 4), (4, 8), (6, 32), (7, 60), (50, 60)]
 
 
 @pytest.fixture
-async def database(database_url: str) -> AsyncIterator[Database]:
-    database = Database(url=database_url)
+async def database(empty_database_url: str) -> AsyncIterator[Database]:
+    database = Database(url=empty_database_url)
     async with database.transaction() as connection:
         await connection.run_sync(_TABLE.metadata.create_all)
     yield database
@@ -105,9 +105,9 @@ async def test_everything_is_published_once_and_in_order(
 
 
 async def test_ids_that_commit_in_another_order_are_all_published(
-    postgres_url: str, listener: Listener, clock: Clock
+    empty_postgres_url: str, listener: Listener, clock: Clock
 ) -> None:
-    database = Database(url=postgres_url)
+    database = Database(url=empty_postgres_url)
     async with database.transaction() as connection:
         await connection.run_sync(_TABLE.metadata.create_all)
     relay = _relay(database, listener, clock)

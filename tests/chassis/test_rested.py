@@ -34,8 +34,8 @@ def hand() -> Hand:
 
 
 @pytest.fixture
-async def engine(postgres_url: str, hand: Hand) -> AsyncIterator[AsyncEngine]:
-    made = create_async_engine(postgres_url, poolclass=AsyncAdaptedQueuePool, pool_size=2)
+async def engine(empty_postgres_url: str, hand: Hand) -> AsyncIterator[AsyncEngine]:
+    made = create_async_engine(empty_postgres_url, poolclass=AsyncAdaptedQueuePool, pool_size=2)
     ping_rested(engine=made.sync_engine, timer=hand)
     yield made
     await made.dispose()
@@ -46,18 +46,18 @@ async def _backend(engine: AsyncEngine) -> int:
         return int((await connection.execute(text("SELECT pg_backend_pid()"))).scalar_one())
 
 
-async def _ended(postgres_url: str, pid: int) -> None:
-    other = create_async_engine(postgres_url)
+async def _ended(empty_postgres_url: str, pid: int) -> None:
+    other = create_async_engine(empty_postgres_url)
     async with other.connect() as connection:
         await connection.execute(text(f"SELECT pg_terminate_backend({pid}, 5000)"))
     await other.dispose()
 
 
 async def test_one_that_the_server_ended_while_it_rested_is_replaced(
-    engine: AsyncEngine, hand: Hand, postgres_url: str
+    engine: AsyncEngine, hand: Hand, empty_postgres_url: str
 ) -> None:
     first = await _backend(engine)
-    await _ended(postgres_url, first)
+    await _ended(empty_postgres_url, first)
     hand.now_s += 1
     assert await _backend(engine) != first
 

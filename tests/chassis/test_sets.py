@@ -41,9 +41,9 @@ def _row(number: int, *, bank: str = "AMK", at: datetime | None = _AT) -> dict[s
 
 
 @pytest.fixture
-async def connection(database_url: str) -> AsyncIterator[AsyncConnection]:
+async def connection(empty_database_url: str) -> AsyncIterator[AsyncConnection]:
     """Return a connection within a transaction, with an empty table."""
-    database = Database(url=database_url)
+    database = Database(url=empty_database_url)
     async with database.transaction() as opened:
         await opened.run_sync(_METADATA.create_all)
         yield opened
@@ -115,8 +115,8 @@ async def test_rows_are_found_and_no_other_combination(connection: AsyncConnecti
     assert await _numbers(connection, condition, **given) == [1, 4]
 
 
-async def test_another_number_of_rows_is_the_same_statement(postgres_url: str) -> None:
-    database = Database(url=postgres_url)
+async def test_another_number_of_rows_is_the_same_statement(empty_postgres_url: str) -> None:
+    database = Database(url=empty_postgres_url)
     async with database.transaction() as connection:
         await connection.run_sync(_METADATA.create_all)
         for first, count in ((0, 1), (10, 7), (100, 64)):

@@ -120,9 +120,11 @@ class Host:
 
 
 @pytest.fixture
-async def host(tmp_path: Path, postgres_url: str, kafka: KafkaOfSession) -> AsyncIterator[Host]:
+async def host(
+    tmp_path: Path, empty_postgres_url: str, kafka: KafkaOfSession
+) -> AsyncIterator[Host]:
     async with AsyncExitStack() as stack:
-        found = Host(folder=tmp_path, database_url=postgres_url, kafka=kafka, stack=stack)
+        found = Host(folder=tmp_path, database_url=empty_postgres_url, kafka=kafka, stack=stack)
         await found.make_secrets()
         yield found
 

@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator
 import pytest
 
 from chassis.database import Database
-from gateway_svc.migrations import upgrade
 from tests.support.ledger import Ledger
 
 
@@ -14,7 +13,6 @@ async def database(database_url: str) -> AsyncIterator[Database]:
     """Return a migrated database, once per engine."""
     opened = Database(url=database_url)
     try:
-        await upgrade(database=opened)
         yield opened
     finally:
         await opened.close()

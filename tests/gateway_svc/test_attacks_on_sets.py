@@ -28,7 +28,6 @@ from chassis.group_commit import GroupCommit
 from gateway_svc.case_loading import Answered
 from gateway_svc.code_store import Code, expire_codes, schedule_polls
 from gateway_svc.khqr_store import defer_questions, leave_questions, take_questions
-from gateway_svc.migrations import upgrade
 from gateway_svc.verification import Finding
 from tests.support.khqr_ledger import NOT_PAID, KhqrLedger, ScriptedBank, paid, told
 from tests.support.ledger import DUE_ON, notice_for
@@ -62,7 +61,6 @@ def trouble() -> _Trouble:
 @pytest.fixture
 async def ledger(database_url: str, trouble: _Trouble) -> AsyncIterator[KhqrLedger]:
     database = Database(url=database_url, reached=trouble)
-    await upgrade(database=database)
     opened = KhqrLedger(database=database, bank=ScriptedBank(paid()))
     opened.start()
     yield opened
@@ -73,7 +71,6 @@ async def ledger(database_url: str, trouble: _Trouble) -> AsyncIterator[KhqrLedg
 @pytest.fixture
 async def on_postgres(postgres_url: str) -> AsyncIterator[KhqrLedger]:
     database = Database(url=postgres_url)
-    await upgrade(database=database)
     opened = KhqrLedger(database=database, bank=ScriptedBank(paid()))
     opened.start()
     yield opened

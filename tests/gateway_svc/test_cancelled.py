@@ -13,7 +13,6 @@ import pytest
 from chassis.database import Database
 from gateway_svc.case_loading import Answered
 from gateway_svc.khqr_questions import _LEASE
-from gateway_svc.migrations import upgrade
 from tests.support.khqr_ledger import KhqrLedger, ScriptedBank, paid, told
 from tests.support.ledger import notice_for
 
@@ -25,7 +24,6 @@ _AT_ONCE_S = 1.5  # less than the time-out of a lock
 @pytest.fixture
 async def ledger(postgres_url: str) -> AsyncIterator[KhqrLedger]:
     database = Database(url=postgres_url, pool_size=2)
-    await upgrade(database=database)
     opened = KhqrLedger(database=database, bank=ScriptedBank(paid()))
     opened.start()
     yield opened

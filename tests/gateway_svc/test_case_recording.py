@@ -17,7 +17,6 @@ import pytest
 from chassis.database import Database
 from gateway_svc.case_loading import Answered
 from gateway_svc.case_recording import _waves
-from gateway_svc.migrations import upgrade
 from gateway_svc.verification import Finding
 from tests.support.khqr_ledger import DOWN, NOT_PAID, KhqrLedger, ScriptedBank, paid, told, usd
 from tests.support.ledger import DUE_ON
@@ -28,7 +27,6 @@ _POINTS: list[str] = []  # every commit since the program started
 @pytest.fixture
 async def ledger(database_url: str) -> AsyncIterator[KhqrLedger]:
     database = Database(url=database_url, reached=_POINTS.append)
-    await upgrade(database=database)
     opened = KhqrLedger(database=database, bank=ScriptedBank(paid()))
     opened.start()
     yield opened

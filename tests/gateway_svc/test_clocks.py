@@ -20,7 +20,6 @@ from chassis import outbox
 from chassis.database import Database
 from gateway_svc.code_store import Code
 from gateway_svc.khqr_store import take_questions
-from gateway_svc.migrations import upgrade
 from gateway_svc.tables import outbox as table
 from gateway_svc.verification import Acknowledged
 from tests.support.khqr_ledger import DOWN, PAID_AT, KhqrLedger, ScriptedBank, paid, told
@@ -33,7 +32,6 @@ HOUR = timedelta(hours=1)
 @pytest.fixture
 async def ledger(database_url: str) -> AsyncIterator[KhqrLedger]:
     database = Database(url=database_url)
-    await upgrade(database=database)
     opened = KhqrLedger(database=database, bank=ScriptedBank(paid()))
     opened.start()
     try:

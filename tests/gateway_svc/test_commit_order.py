@@ -15,7 +15,6 @@ import pytest
 from sqlalchemy import text
 
 from chassis.database import Database
-from gateway_svc.migrations import upgrade
 from tests.support.khqr_ledger import KhqrLedger, ScriptedBank, paid, told
 from tests.support.ledger import Ledger, notice_for
 
@@ -82,7 +81,6 @@ _CHANNELS: dict[str, tuple[Confirm, str, int]] = {
 async def migrated_url(database_url: str) -> str:
     """Return the URL of a database with the schema."""
     database = Database(url=database_url)
-    await upgrade(database=database)
     await database.close()
     return database_url
 

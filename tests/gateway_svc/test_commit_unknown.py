@@ -24,7 +24,6 @@ from structlog.testing import capture_logs
 
 from chassis.database import Database, DatabaseUnavailable
 from gateway_svc.code_store import Code
-from gateway_svc.migrations import upgrade
 from gateway_svc.payment import Confirmed
 from tests.drill.tcp_proxy import TcpProxy
 from tests.support.khqr_ledger import KhqrLedger, ScriptedBank, paid, told
@@ -50,7 +49,6 @@ async def broken(postgres_url: str) -> AsyncIterator[_BrokenCommit]:
     """Return a proxy in front of the database, with a schema behind it."""
     url = make_url(postgres_url)
     database = Database(url=postgres_url)
-    await upgrade(database=database)
     await database.close()
     assert url.port is not None
     proxy = TcpProxy(name="postgres", target_port=url.port)

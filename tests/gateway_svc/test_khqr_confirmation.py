@@ -31,7 +31,6 @@ from chassis.errors import ServiceError
 from chassis.money import Currency, Money
 from chassis.single_flight import FlightStopped
 from gateway_svc.code_store import Code
-from gateway_svc.migrations import upgrade
 from gateway_svc.payment import Refusal
 from gateway_svc.verification import Acknowledged, Finding, KhqrAnswer
 from tests.support.khqr_ledger import (
@@ -54,7 +53,6 @@ LATER = PAID_AT + timedelta(seconds=7)
 @pytest.fixture
 async def ledger(database_url: str) -> AsyncIterator[KhqrLedger]:
     database = Database(url=database_url)
-    await upgrade(database=database)
     opened = KhqrLedger(database=database, bank=ScriptedBank(paid()))
     opened.start()
     try:

@@ -20,7 +20,6 @@ import pytest
 from chassis.database import Database
 from gateway_svc.code_store import Code
 from gateway_svc.khqr_store import take_questions
-from gateway_svc.migrations import upgrade
 from gateway_svc.payment import Hold, Refusal
 from gateway_svc.verification import Acknowledged, Finding
 from tests.support.khqr_ledger import (
@@ -43,7 +42,6 @@ OTHER = "P222222222"
 @pytest.fixture
 async def ledger(database_url: str) -> AsyncIterator[KhqrLedger]:
     database = Database(url=database_url)
-    await upgrade(database=database)
     opened = KhqrLedger(database=database, bank=ScriptedBank(paid()))
     opened.start()
     try:

@@ -19,7 +19,6 @@ import pytest
 from chassis.admission import Bounds
 from chassis.database import Database
 from chassis.errors import ServiceError
-from gateway_svc.migrations import upgrade
 from tests.support.khqr_ledger import KhqrLedger, ScriptedBank, paid, told
 from tests.support.ledger import DUE_ON
 
@@ -37,7 +36,6 @@ _BOUNDS = Bounds(
 async def ledger(database_url: str) -> AsyncIterator[KhqrLedger]:
     """Return a ledger whose bank is slow until its gate opens, with two places."""
     database = Database(url=database_url)
-    await upgrade(database=database)
     bank = ScriptedBank(*(paid(transaction_id=f"BANK{number}") for number in range(1, 20)))
     bank.gate = asyncio.Event()
     opened = KhqrLedger(database=database, bank=bank, bounds=_BOUNDS)

@@ -13,7 +13,6 @@ from sqlalchemy.exc import IntegrityError
 
 from chassis.database import Database
 from gateway_svc.code_store import Code
-from gateway_svc.migrations import upgrade
 from tests.support.khqr_ledger import NOT_PAID, KhqrLedger, ScriptedBank, paid, told
 
 AT = "'2025-10-07T05:00:00.000000Z'"
@@ -79,7 +78,6 @@ ILLEGAL = {
 @pytest.fixture
 async def ledger(database_url: str) -> AsyncIterator[KhqrLedger]:
     database = Database(url=database_url)
-    await upgrade(database=database)
     opened = KhqrLedger(database=database, bank=ScriptedBank(paid(), NOT_PAID))
     opened.start()
     for policy in ("P123456789", "P222222222"):

@@ -37,11 +37,11 @@ async def _paid_on_the_second(url: str) -> Database:
     return database
 
 
-async def test_it_waits_for_another_one(postgres_url: str) -> None:
-    database = await _paid_on_the_second(postgres_url)
+async def test_it_waits_for_another_one(empty_postgres_url: str) -> None:
+    database = await _paid_on_the_second(empty_postgres_url)
     async with database.transaction() as connection:
         await connection.execute(text(f"SELECT pg_advisory_xact_lock({_LOCK})"))
-        migrating = asyncio.create_task(_migrate(postgres_url, restored=False))
+        migrating = asyncio.create_task(_migrate(empty_postgres_url, restored=False))
         await asyncio.sleep(_LONGER_THAN_A_STATEMENT_S)
         assert not migrating.done()
     await migrating
@@ -50,15 +50,15 @@ async def test_it_waits_for_another_one(postgres_url: str) -> None:
     await database.close()
 
 
-async def test_it_does_not_hold_up_payments_behind_somebody(postgres_url: str) -> None:
-    database = await _paid_on_the_second(postgres_url)
+async def test_it_does_not_hold_up_payments_behind_somebody(empty_postgres_url: str) -> None:
+    database = await _paid_on_the_second(empty_postgres_url)
     async with database.transaction() as connection:
         await connection.execute(text("LOCK TABLE outbox IN ROW EXCLUSIVE MODE"))
         started_s = time.monotonic()
         with pytest.raises(DatabaseUnavailable):
-            await _migrate(postgres_url, restored=False)
+            await _migrate(empty_postgres_url, restored=False)
         assert time.monotonic() - started_s < _LONGER_THAN_A_STATEMENT_S
-    await _migrate(postgres_url, restored=False)
+    await _migrate(empty_postgres_url, restored=False)
     await require_newest(database=database)
     await upgrade(database=database)
     await database.close()

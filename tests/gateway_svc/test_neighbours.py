@@ -12,7 +12,6 @@ import pytest
 from sqlalchemy import text
 
 from chassis.database import Database, DatabaseUnavailable
-from gateway_svc.migrations import upgrade
 from gateway_svc.payment import Confirmed
 from tests.support.ledger import Ledger, notice_for
 
@@ -23,7 +22,6 @@ STUCK, NEIGHBOURS = 5, 5
 @pytest.fixture
 async def ledger(postgres_url: str) -> AsyncIterator[Ledger]:
     database = Database(url=postgres_url, lock_timeout_s=LOCK_TIMEOUT_S)
-    await upgrade(database=database)
     yield Ledger(database=database)
     await database.close()
 

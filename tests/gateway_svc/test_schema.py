@@ -242,8 +242,10 @@ async def test_the_migrated_schema_is_what_the_code_says(database: Database) -> 
         assert await connection.run_sync(differences) == []
 
 
-async def test_an_empty_database_is_behind_and_a_migrated_one_is_not(database_url: str) -> None:
-    database = Database(url=database_url)
+async def test_an_empty_database_is_behind_and_a_migrated_one_is_not(
+    empty_database_url: str,
+) -> None:
+    database = Database(url=empty_database_url)
     with pytest.raises(SchemaBehind, match=r"python -m gateway_svc\.migrations"):
         await require_newest(database=database)
     await upgrade(database=database)

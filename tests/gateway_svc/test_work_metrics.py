@@ -20,7 +20,6 @@ from sqlalchemy import text
 
 from chassis.database import Database
 from gateway_svc import work_metrics
-from gateway_svc.migrations import upgrade
 from gateway_svc.work_metrics import WorkMetrics
 from tests.support.events import Clock
 from tests.support.khqr_ledger import DOWN, PAID_AT, KhqrLedger, ScriptedBank, paid, told, usd
@@ -32,7 +31,6 @@ _HOLDS = {"MISMATCHED", "ALREADY_PAID", "VERIFICATION_DIFFERS", "UNAPPLIED_PAYME
 @pytest.fixture
 async def ledger(database_url: str) -> AsyncIterator[KhqrLedger]:
     database = Database(url=database_url)
-    await upgrade(database=database)
     opened = KhqrLedger(database=database, bank=ScriptedBank(paid()))
     opened.start()
     try:
@@ -138,7 +136,6 @@ async def test_while_the_database_is_away_the_last_numbers_keep_their_time(
 )
 async def test_its_index_answers(postgres_url: str, question: object, index: str) -> None:
     database = Database(url=postgres_url)
-    await upgrade(database=database)
     assert callable(question)
     statement = question().compile(
         dialect=database._writer.dialect, compile_kwargs={"literal_binds": True}

@@ -27,7 +27,6 @@ from chassis.delivery import PublishFailed
 from chassis.outbox import Event
 from chassis.relay import Relay
 from chassis.settings import SettingError
-from gateway_svc.migrations import upgrade
 from gateway_svc.tables import outbox as table
 from gateway_svc.tables import replays
 from payctl.main import app
@@ -54,7 +53,6 @@ _BAD = {
 async def database(database_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Database]:
     monkeypatch.setenv("DATABASE_URL", database_url)
     database = Database(url=database_url)
-    await upgrade(database=database)
     yield database
     await database.close()
 

@@ -83,7 +83,7 @@ def _spawned(tree: Path, environ: dict[str, str], log: Path) -> subprocess.Popen
 
 @asynccontextmanager
 async def _previous_gateway(
-    *, tree: Path, var: Path, database_url: str, key: SigningKey, integration_url: str
+    *, tree: Path, var: Path, empty_database_url: str, key: SigningKey, integration_url: str
 ) -> AsyncIterator[str]:
     (var / "banks.toml").write_text(_BANKS)
     write_bank_key(var)
@@ -92,7 +92,7 @@ async def _previous_gateway(
         "PYTHONPATH": f"{tree}{os.pathsep}{tree / 'generated'}",
         "ENVIRONMENT": "production",  # where it takes a schema that is ahead, and never migrates
         "GATEWAY_LISTEN": address,
-        "DATABASE_URL": database_url,
+        "DATABASE_URL": empty_database_url,
         "EVENTS_URL": "kafka://127.0.0.1:1",
         "BANKS_FILE": str(var / "banks.toml"),
         "INTEGRATION_URL": integration_url,
@@ -112,16 +112,16 @@ async def _previous_gateway(
 
 
 async def test_the_version_before_takes_payments_on_the_newest_schema(
-    previous: Path, postgres_url: str, tmp_path: Path
+    previous: Path, empty_postgres_url: str, tmp_path: Path
 ) -> None:
-    database, key = Database(url=postgres_url), SigningKey(key_id="test")
+    database, key = Database(url=empty_postgres_url), SigningKey(key_id="test")
     await upgrade(database=database)
     async with (
         fake_integration() as integration,
         _previous_gateway(
             tree=previous,
             var=tmp_path,
-            database_url=postgres_url,
+            empty_database_url=empty_postgres_url,
             key=key,
             integration_url=integration.base_url,
         ) as address,

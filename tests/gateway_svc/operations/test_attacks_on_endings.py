@@ -18,7 +18,6 @@ from sqlalchemy import text
 from chassis.database import Database
 from chassis.errors import ServiceError
 from gateway_svc.case_loading import Answered
-from gateway_svc.migrations import upgrade
 from tests.gateway_svc.operations.stage import Stage
 from tests.support.khqr_ledger import DOWN, ScriptedBank, paid, told, usd
 from tests.support.ledger import notice_for
@@ -90,7 +89,6 @@ async def test_one_transfer_is_not_sent_back_by_one_notice_and_applied_by_anothe
 
 async def test_whoever_applies_a_transfer_waits_for_who_sends_it_back(postgres_url: str) -> None:
     database = Database(url=postgres_url)
-    await upgrade(database=database)
     stage = Stage(database=database, bank=ScriptedBank(paid()))
     bill_id = await _told_twice(stage)
     await stage.propose("notice-1", "REFUND")

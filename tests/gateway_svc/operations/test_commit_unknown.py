@@ -16,7 +16,6 @@ import pytest
 from sqlalchemy.engine import make_url
 
 from chassis.database import Database, DatabaseUnavailable
-from gateway_svc.migrations import upgrade
 from payments.gateway.v1 import operations_service_pb2 as pb
 from tests.drill.tcp_proxy import TcpProxy
 from tests.gateway_svc.operations.stage import Stage
@@ -44,7 +43,6 @@ class _Link:
 @pytest.fixture
 async def link(postgres_url: str) -> AsyncIterator[_Link]:
     database = Database(url=postgres_url)
-    await upgrade(database=database)
     await database.close()
     port = make_url(postgres_url).port
     assert port is not None

@@ -8,12 +8,10 @@ import pytest
 from sqlalchemy import text
 
 from chassis.database import Database
-from gateway_svc.migrations import upgrade
 from payments.gateway.v1 import operations_service_pb2 as pb
 from tests.gateway_svc.operations.stage import FIRST, THIRD, Stage, at, fill, statements_of
 from tests.support.khqr_ledger import ScriptedBank, paid, told, usd
 from tests.support.ledger import START, notice_for
-from tests.support.postgres import PostgresServer, fresh_postgres_url
 
 _SINCE = pb.Filter(since=at(START))
 _LONG_AGO = pb.Filter(until=at(START - timedelta(days=1000)))
@@ -157,15 +155,8 @@ def _examined(plan: Any) -> int:
     return own + sum(_examined(one) for one in plan.get("Plans", ()))
 
 
-@pytest.fixture(scope="module")
-def stuffed_url(postgres: PostgresServer, request: pytest.FixtureRequest) -> str:
-    """Return a database of this module's own."""
-    return fresh_postgres_url(server=postgres, request=request)
-
-
-async def test_nothing_is_found_by_looking_at_everything(stuffed_url: str) -> None:
-    database = Database(url=stuffed_url, statement_timeout_s=30)
-    await upgrade(database=database)
+async def test_nothing_is_found_by_looking_at_everything(postgres_url: str) -> None:
+    database = Database(url=postgres_url, statement_timeout_s=30)
     stage = Stage(database=database, bank=ScriptedBank(paid(transaction_id="K1"), paid()))
     stage.start()
     async with database.transaction() as connection:

@@ -17,7 +17,6 @@ from structlog.testing import capture_logs
 
 from chassis.database import Database
 from chassis.errors import ServiceError
-from gateway_svc.migrations import upgrade
 from gateway_svc.payment import Bill, Confirmed, Refusal
 from payments.gateway.v1 import operations_service_pb2 as pb
 from tests.gateway_svc.operations.stage import Stage
@@ -107,7 +106,6 @@ async def test_an_approval_waits_for_who_holds_the_premium_and_reads_again(
 ) -> None:
     """By the lock, not by a collision: nothing is undone and tried again."""
     database = Database(url=postgres_url)
-    await upgrade(database=database)
     stage = Stage(database=database, bank=ScriptedBank(paid()))
     stage.start()
     bill = await _refused_notice(stage)
