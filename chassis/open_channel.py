@@ -17,6 +17,9 @@ _CHANNEL_OPTIONS = (
     ("grpc.max_reconnect_backoff_ms", 2000),
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.max_receive_message_length", MESSAGE_LIMIT_BYTES),
+    # Else a new channel shares the connection of an older one to the same address, and refuses
+    # its first calls while that one still counts the pause after a failure.
+    ("grpc.use_local_subchannel_pool", 1),
 )
 
 

@@ -190,10 +190,10 @@ async def test_a_look_up_that_answers_something_else_is_red(system: KhqrSystem) 
 
 
 async def test_a_database_without_a_schema_or_none_at_all_is_red(
-    system: KhqrSystem, postgres_url: str
+    system: KhqrSystem, empty_postgres_url: str
 ) -> None:
     checks = database_checks(
-        settings=gateway_settings(system, database_url=postgres_url), clock=now
+        settings=gateway_settings(system, database_url=empty_postgres_url), clock=now
     )
     assert await verdicts(checks) == {
         "database": "ok",
