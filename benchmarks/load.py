@@ -59,6 +59,11 @@ class _Wire(asyncio.Protocol):
         self._answer: asyncio.Future[tuple[int, bool]] | None = None
         self._received = b""
 
+    @property
+    def is_open(self) -> bool:
+        """Whether the server has not closed it."""
+        return self._transport is not None
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport."""
         self._transport = cast("asyncio.Transport", transport)
@@ -120,7 +125,7 @@ class Connections:
         async with self._places:
             wire = None
             try:
-                wire = self._idle.pop() if self._idle else await self._opened()
+                wire = self._rested() or await self._opened()
                 status, stays = await wire.exchange(request)
             except (OSError, TimeoutError, ValueError):
                 if wire is not None:
@@ -131,6 +136,14 @@ class Connections:
             else:
                 wire.abort()
             return status
+
+    def _rested(self) -> _Wire | None:
+        """Return a kept connection; one that the server closed meanwhile (75 s idle) is none."""
+        while self._idle:
+            wire = self._idle.pop()
+            if wire.is_open:
+                return wire
+        return None
 
     async def _opened(self) -> _Wire:
         async with asyncio.timeout(_LIMIT_S):

@@ -9,15 +9,16 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Text, cast, literal, or_, select, union
+from sqlalchemy import or_, select, union
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from chassis.sets import among, among_rows, rows_as
 from gateway_svc.khqr_tables import khqr_notices, proofs, verifications
-from gateway_svc.payment import Bill, BillState, NoticeState, PaymentState
+from gateway_svc.payment import Bill, BillState, Channel, NoticeState, PaymentState
 from gateway_svc.proposal_tables import proposals
 from gateway_svc.rows import bill_from, is_concerned, lock_obligations, money_from
-from gateway_svc.tables import bills, payments
+from gateway_svc.sent_back import is_sent_back, khqr_claim_sent_back
+from gateway_svc.tables import bills, notices, payments
 from gateway_svc.verification import (
     Case,
     Finding,
@@ -74,7 +75,12 @@ async def load_cases(
     for bill in found.values():
         if bill.state is BillState.OPEN:
             open_bills[bill.obligation_id].append(bill)
-    notices = await _open_notices(connection, ids)
+    transfers = {
+        (found[one.bill_id].bank_code, one.named): one.bill_id for one in answered if one.named
+    }
+    for key in await _transfers_sent_back(connection, sorted(transfers)):
+        sent_back.add(transfers[key])
+    waiting = await _open_notices(connection, ids)
     known = await _known_payments(connection, answered, found)
     cases = []
     for bill_id in ids:
@@ -87,12 +93,25 @@ async def load_cases(
                 obligation=locked[bill.obligation_id],
                 open_bill=own,
                 other_open_bills=tuple(one for one in others if one is not own),
-                notices=tuple(notices[bill_id]),
+                notices=tuple(waiting[bill_id]),
                 payments=tuple(known[bill_id]),
                 sent_back=bill_id in sent_back,
             )
         )
     return cases
+
+
+async def _transfers_sent_back(
+    connection: AsyncConnection, transfers: Sequence[tuple[str, str]]
+) -> set[tuple[str, str]]:
+    """Return those of `transfers` that two people send back as what a bill notice told of."""
+    if not transfers:
+        return set()
+    dialect = connection.dialect.name
+    rows = await connection.execute(
+        _noticed_and_sent_back(dialect), rows_as(name="keys", rows=transfers, dialect=dialect)
+    )
+    return {(row.bank_code, row.natural_key) for row in rows}
 
 
 async def _open_notices(
@@ -183,20 +202,23 @@ def _obligations(dialect: str) -> Any:
 
 @lru_cache
 def _bills(dialect: str) -> Any:
-    # By its name, which is what proposals are found by (ix_proposals_exception_id).
-    name = literal("khqr-", Text).concat(cast(khqr_notices.c.id, Text))
-    sent_back = (
-        select(proposals.c.id)
-        .join(khqr_notices, proposals.c.exception_id == name)
-        .where(
-            khqr_notices.c.bill_id == bills.c.id,
-            proposals.c.state == "APPROVED",
-            proposals.c.action.in_(("REFUND", "REFUNDED")),
-        )
-        .exists()
-    )
+    sent_back = khqr_claim_sent_back(bill_id=bills.c.id)
     return select(bills, sent_back.label("sent_back")).where(
         is_concerned(bills_named="ids", obligations_named="obligations", dialect=dialect)
+    )
+
+
+@lru_cache
+def _noticed_and_sent_back(dialect: str) -> Any:
+    return (
+        select(notices.c.bank_code, notices.c.natural_key)
+        .join(proposals, is_sent_back(kind="notice", number=notices.c.id))
+        .where(
+            notices.c.channel == Channel.BILL,
+            among_rows(
+                columns=(notices.c.bank_code, notices.c.natural_key), name="keys", dialect=dialect
+            ),
+        )
     )
 
 

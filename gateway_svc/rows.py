@@ -1,6 +1,6 @@
 """Rows of the tables <-> the words of a payment, and the SQL both halves of the store use."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -17,7 +17,7 @@ from gateway_svc.payment import (
     KnownNotice,
     Obligation,
 )
-from gateway_svc.tables import applications, bill_numbers, bills, obligations
+from gateway_svc.tables import applications, bills, obligations
 
 
 class Overtaken(Exception):
@@ -37,26 +37,23 @@ async def lock_obligations(
     ordered = sorted(set(ids))
     if not ordered:
         return {}
-    return await _locked(connection, _locking(connection.dialect.name), ordered)
-
-
-async def lock_obligations_of(
-    *, connection: AsyncConnection, bill_ids: Sequence[int]
-) -> dict[int, Obligation]:
-    """Return the obligations of the bills, locked as by `lock_obligations`."""
-    return await _locked(connection, _locking_of(connection.dialect.name), bill_ids)
-
-
-async def _locked(
-    connection: AsyncConnection, locking: Any, ids: Sequence[int]
-) -> dict[int, Obligation]:
-    rows = (await connection.execute(locking, {"ids": list(ids)})).all()
-    if not rows:
-        return {}
+    dialect = connection.dialect.name
+    rows = (await connection.execute(_locking(dialect), {"ids": ordered})).all()
     # A statement of its own, after the lock: it sees what the lock's last holder committed.
     found = {"ids": [row.id for row in rows]}
-    paid = set((await connection.execute(_paid_among(connection.dialect.name), found)).scalars())
+    paid = set((await connection.execute(_paid_among(dialect), found)).scalars())
     return {row.id: obligation_from(row, paid=row.id in paid) for row in rows}
+
+
+async def hold_obligations_of(
+    *, connection: AsyncConnection, bill_ids: Sequence[int]
+) -> Sequence[Row[Any]]:
+    """Return the rows of the bills' obligations, locked in the order of their ids.
+
+    What is paid must be read after this, by a statement of its own.
+    """
+    locking = _locking_of(connection.dialect.name)
+    return (await connection.execute(locking, {"ids": list(bill_ids)})).all()
 
 
 @lru_cache
@@ -115,26 +112,6 @@ def _counting_up(dialect: str) -> Any:
         update(obligations)
         .where(among(column=obligations.c.id, name="ids", dialect=dialect))
         .values(event_sequence=obligations.c.event_sequence + bindparam("more"))
-    )
-
-
-async def numbers_of(
-    *, connection: AsyncConnection, bill_ids: Sequence[int]
-) -> Mapping[int, frozenset[str]]:
-    """Return the numbers that each bill was asked for by."""
-    found: dict[int, set[str]] = {}
-    rows = await connection.execute(
-        _numbers_among(connection.dialect.name), {"ids": list(bill_ids)}
-    )
-    for row in rows:
-        found.setdefault(row.bill_id, set()).add(row.number)
-    return {bill_id: frozenset(numbers) for bill_id, numbers in found.items()}
-
-
-@lru_cache
-def _numbers_among(dialect: str) -> Any:
-    return select(bill_numbers).where(
-        among(column=bill_numbers.c.bill_id, name="ids", dialect=dialect)
     )
 
 

@@ -3,12 +3,13 @@
 Every function works on a set inside the caller's transaction and decides nothing.
 """
 
+from collections import defaultdict
 from collections.abc import Sequence
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import cast, null, select, union_all
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from chassis.money import Money
@@ -30,33 +31,41 @@ from gateway_svc.rows import (
     amount_columns,
     bill_from,
     count_events,
+    hold_obligations_of,
     is_concerned,
     known_notice_from,
-    lock_obligations_of,
     money_from,
-    numbers_of,
+    obligation_from,
 )
-from gateway_svc.tables import applications, bills, notices, payments
+from gateway_svc.tables import applications, bill_numbers, bills, notices, payments
 
 _Content = tuple[str, str, int, str, Money]
 _CONTENT = (
     *("id", "bank_code", "natural_key", "bill_id", "policy_number"),
     *("amount_hundredths", "currency"),
 )
+_KNOWN = (*_CONTENT[1:], "answer")
 
 
 async def load_book(*, connection: AsyncConnection, notices: Sequence[Notice]) -> Book:
     """Return all that deciding `notices` needs, their obligations locked."""
     claimed = sorted({notice.bill_id for notice in notices})
     dialect = connection.dialect.name
-    locked = await lock_obligations_of(connection=connection, bill_ids=claimed)
+    locked = await hold_obligations_of(connection=connection, bill_ids=claimed)
+    # After the lock, in a statement of its own: it sees what the lock's last holder committed.
     rows = (
-        await connection.execute(_bills_of(dialect), {"claimed": claimed, "locked": sorted(locked)})
+        await connection.execute(
+            _bills_of(dialect), {"claimed": claimed, "locked": [row.id for row in locked]}
+        )
     ).all()
-    numbers = await numbers_of(connection=connection, bill_ids=[row.id for row in rows])
+    paid = {row.obligation_id for row in rows if row.paid is not None}
+    numbers: dict[int, set[str]] = defaultdict(set)
+    for row in rows:
+        if row.number is not None:
+            numbers[row.id].add(row.number)
     book = Book(
-        obligations=locked,
-        bills={row.id: bill_from(row, numbers=numbers.get(row.id, frozenset())) for row in rows},
+        obligations={row.id: obligation_from(row, paid=row.id in paid) for row in locked},
+        bills={row.id: bill_from(row, numbers=frozenset(numbers[row.id])) for row in rows},
     )
     await _load_known(connection=connection, book=book, sought=notices)
     return book
@@ -65,38 +74,45 @@ async def load_book(*, connection: AsyncConnection, notices: Sequence[Notice]) -
 async def _load_known(*, connection: AsyncConnection, book: Book, sought: Sequence[Notice]) -> None:
     dialect = connection.dialect.name
     keys = rows_as(name="keys", rows=sorted({notice.key for notice in sought}), dialect=dialect)
-    rows = await connection.execute(_known_notices(dialect), keys)
-    taken = await connection.execute(_taken_by_khqr(dialect), keys)
-    book.taken = {(row.bank_code, row.transaction_id) for row in taken}
-    for row in rows:
-        book.known.setdefault((row.bank_code, row.natural_key), []).append(known_notice_from(row))
+    for row in await connection.execute(_known(dialect), keys):
+        key = (row.bank_code, row.natural_key)
+        if row.answer is None:
+            book.taken.add(key)
+        else:
+            book.known.setdefault(key, []).append(known_notice_from(row))
 
 
 @lru_cache
 def _bills_of(dialect: str) -> Any:
-    return select(bills).where(
-        is_concerned(bills_named="claimed", obligations_named="locked", dialect=dialect)
+    """Return the statement for the bills, a row for each number that one was asked for by."""
+    return (
+        select(bills, bill_numbers.c.number, applications.c.obligation_id.label("paid"))
+        .outerjoin(bill_numbers, bill_numbers.c.bill_id == bills.c.id)
+        .outerjoin(applications, applications.c.obligation_id == bills.c.obligation_id)
+        .where(is_concerned(bills_named="claimed", obligations_named="locked", dialect=dialect))
     )
 
 
 @lru_cache
-def _known_notices(dialect: str) -> Any:
-    return select(notices).where(
+def _known(dialect: str) -> Any:
+    """Return the statement for notices of the bill channel, and payments of the other one."""
+    noticed = select(*(notices.c[name] for name in _KNOWN)).where(
         notices.c.channel == Channel.BILL,
         among_rows(
             columns=(notices.c.bank_code, notices.c.natural_key), name="keys", dialect=dialect
         ),
     )
-
-
-@lru_cache
-def _taken_by_khqr(dialect: str) -> Any:
-    return select(payments.c.bank_code, payments.c.transaction_id).where(
+    taken = select(
+        payments.c.bank_code,
+        payments.c.transaction_id,
+        *(cast(null(), notices.c[name].type) for name in _KNOWN[2:]),
+    ).where(
         payments.c.channel == Channel.KHQR,
         among_rows(
             columns=(payments.c.bank_code, payments.c.transaction_id), name="keys", dialect=dialect
         ),
     )
+    return union_all(noticed, taken)
 
 
 async def record_decisions(

@@ -130,6 +130,11 @@ EXPLANATIONS = {
         " back."
     ),
 }
+_SENT_BACK = (
+    "The bank vouches for this money, and two people send back what another claim of the same bill"
+    " or transfer told of. Ask the bank whether this is that money: void it then, and refund it"
+    " only if it came besides."
+)
 _REFUNDING = "It is to be sent back: send it, then propose REFUNDED with the bank's reference."
 _RESOLVED = "Ended; nothing to do."
 
@@ -151,7 +156,7 @@ class Held:
     paid_at: datetime | None  # by the bank's word
     is_held: bool  # now, by the row itself and by no other exception
     is_taken: bool = False  # its transfer is a payment already
-    is_sent_back: bool = False  # its transfer, told of by another notice, is sent back
+    is_sent_back: bool = False  # what another claim of the same money tells of is sent back
 
     @property
     def exception_id(self) -> str:
@@ -225,6 +230,8 @@ class Exceptional:
             return _RESOLVED
         if Action.REFUND in self._approved:
             return _REFUNDING
+        if self.held.kind is Kind.PAYMENT and self.held.is_sent_back:
+            return _SENT_BACK
         return EXPLANATIONS.get(
             (self.held.kind, self.held.hold), f"Held: {self.held.hold}. Ask the bank."
         )

@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import ColumnElement, Table, Text, and_, cast, func, literal, select
+from sqlalchemy import ColumnElement, Table, and_, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql import Select
 
@@ -24,11 +24,12 @@ from gateway_svc.operations.records import optional_money
 from gateway_svc.operations.selects import (
     is_covered,
     is_waiting_money,
-    select_payments,
+    select_held_payments,
 )
 from gateway_svc.payment import Bill, BillState, Channel
 from gateway_svc.proposal_tables import proposals
 from gateway_svc.rows import bill_from, money_from
+from gateway_svc.sent_back import transfer_sent_back
 from gateway_svc.tables import bills, notices, obligations, payments
 
 _MOST_FITTING = 1000  # open bills of the policies of one page; more are not offered
@@ -46,22 +47,10 @@ def select_held_notices() -> Select[Any]:
         )
         .exists()
     )
-    other = notices.alias("other")
-    sent_back = (
-        select(proposals.c.id)
-        .join(
-            other,
-            proposals.c.exception_id == literal("notice-", Text).concat(cast(other.c.id, Text)),
-        )
-        .where(
-            other.c.bank_code == notices.c.bank_code,
-            other.c.channel == notices.c.channel,
-            other.c.natural_key == notices.c.natural_key,
-            other.c.id != notices.c.id,
-            proposals.c.state == "APPROVED",
-            proposals.c.action.in_(("REFUND", "REFUNDED")),
-        )
-        .exists()
+    sent_back = transfer_sent_back(
+        bank_code=notices.c.bank_code,
+        transaction_id=notices.c.natural_key,
+        besides=notices.c.id,
     )
     return select(
         notices,
@@ -80,7 +69,7 @@ def select_held_khqr_notices() -> Select[Any]:
 SELECTS: Mapping[Kind, tuple[Callable[[], Select[Any]], Table]] = {
     Kind.NOTICE: (select_held_notices, notices),
     Kind.KHQR: (select_held_khqr_notices, khqr_notices),
-    Kind.PAYMENT: (select_payments, payments),
+    Kind.PAYMENT: (select_held_payments, payments),
 }
 
 
@@ -140,6 +129,7 @@ def held_from(kind: Kind, row: Any) -> Held:
         transaction_id=row.transaction_id,
         paid_at=row.paid_at,
         is_held=row.state == "UNAPPLIED",
+        is_sent_back=row.sent_back,
     )
 
 

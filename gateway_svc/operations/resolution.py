@@ -96,7 +96,7 @@ def _refuse_action(
 ) -> Refused | None:
     held = exceptional.held
     if action is Action.APPLY and held.is_sent_back:
-        return Refused(why="The transfer is sent back, by another notice that tells of it")
+        return Refused(why="What another claim of the same money tells of is sent back")
     if action is Action.APPLY and not may_be_applied(held):
         return Refused(
             why="The transfer is a payment already"

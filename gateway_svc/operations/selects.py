@@ -6,7 +6,9 @@ from sqlalchemy import ColumnElement, Text, and_, cast, func, literal, or_, sele
 from sqlalchemy.sql import CompoundSelect, Select
 
 from gateway_svc.khqr_tables import codes, khqr_notices, proofs, verifications
+from gateway_svc.payment import Channel
 from gateway_svc.proposal_tables import proposals
+from gateway_svc.sent_back import khqr_claim_sent_back, transfer_sent_back
 from gateway_svc.tables import bills, notices, obligations, outbox, payments, replays
 
 # A held KHQR notice of these holds claims the money that the bank, asked about the same bill,
@@ -38,20 +40,34 @@ def select_payments() -> Select[Any]:
 
     Money that pays nothing was sent for the bill that the bank was asked about.
     """
+    policy_number = (
+        select(obligations.c.policy_number)
+        .join(bills, bills.c.obligation_id == obligations.c.id)
+        .where(bills.c.id == _sent_for())
+        .scalar_subquery()
+    )
+    return select(payments, _sent_for().label("sent_for"), policy_number.label("policy_number"))
+
+
+def select_held_payments() -> Select[Any]:
+    """Return payments with what makes one an exception."""
+    sent_back = or_(
+        and_(payments.c.channel == Channel.KHQR, khqr_claim_sent_back(bill_id=_sent_for())),
+        transfer_sent_back(
+            bank_code=payments.c.bank_code, transaction_id=payments.c.transaction_id
+        ),
+    )
+    return select_payments().add_columns(sent_back.label("sent_back"))
+
+
+def _sent_for() -> ColumnElement[int]:
     asked_about = (
         select(verifications.c.bill_id)
         .join(proofs, proofs.c.verification_id == verifications.c.id)
         .where(proofs.c.payment_id == payments.c.id)
         .scalar_subquery()
     )
-    sent_for = func.coalesce(payments.c.bill_id, asked_about)
-    policy_number = (
-        select(obligations.c.policy_number)
-        .join(bills, bills.c.obligation_id == obligations.c.id)
-        .where(bills.c.id == sent_for)
-        .scalar_subquery()
-    )
-    return select(payments, sent_for.label("sent_for"), policy_number.label("policy_number"))
+    return func.coalesce(payments.c.bill_id, asked_about)
 
 
 def select_codes() -> Select[Any]:

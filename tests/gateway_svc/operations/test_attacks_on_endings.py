@@ -5,6 +5,8 @@
 | another wish under the request id of the one before                | it is refused, not taken |
 | a claim is to be sent back, and the bank vouches for its money      | the money waits          |
 | a claim was sent back, and a poll finds its money                   | the money waits          |
+| such money is applied by hand                                       | it is refused            |
+| a refused bill payment is sent back, KHQR names its transfer        | the money waits          |
 | a transfer is sent back, and its contradicting notice applied       | it is refused            |
 | both are approved at once                                          | one waits for the other  |
 """
@@ -18,6 +20,7 @@ from sqlalchemy import text
 from chassis.database import Database
 from chassis.errors import ServiceError
 from gateway_svc.case_loading import Answered
+from payments.gateway.v1 import operations_service_pb2 as pb
 from tests.gateway_svc.operations.stage import Stage
 from tests.support.khqr_ledger import DOWN, ScriptedBank, paid, told, usd
 from tests.support.ledger import notice_for
@@ -66,6 +69,51 @@ async def test_money_that_was_sent_back_pays_nothing_when_a_poll_finds_it(stage:
     await _found(stage, bill_id)
     assert await stage.counts("applications") == (0,)
     assert await stage.rows("SELECT state FROM payments") == [("UNAPPLIED",)]
+
+
+async def _waits_and_cannot_be_applied(stage: Stage, bill_id: int) -> None:
+    assert await stage.counts("applications") == (0,)
+    [waiting] = [one for one in await stage.exceptions() if one.exception_id == "payment-1"]
+    assert [pb.ResolutionAction.Name(one) for one in waiting.actions] == [
+        "RESOLUTION_ACTION_REFUND",
+        "RESOLUTION_ACTION_VOID",
+    ]
+    assert "two people send back" in waiting.explanation
+    assert list(waiting.fitting_bill_ids) == []
+    with pytest.raises(ServiceError, match="cannot end that way"):
+        await stage.propose("payment-1", "APPLY", bill_id=bill_id)
+
+
+@pytest.mark.parametrize("sent", [False, True])
+async def test_money_of_a_claim_that_is_sent_back_is_told_apart_and_not_applied_by_hand(
+    stage: Stage, sent: bool
+) -> None:
+    bill_id = await _claimed(stage)
+    await stage.ended("khqr-1", "REFUND")
+    if sent:
+        await stage.ended("khqr-1", "REFUNDED", bank_reference="R1")
+    await _found(stage, bill_id)
+    await _waits_and_cannot_be_applied(stage, bill_id)
+
+
+async def test_money_of_a_bill_payment_that_is_sent_back_pays_nothing_through_khqr(
+    stage: Stage,
+) -> None:
+    bill = await stage.bill()
+    await stage.confirmed(notice_for(bill, bill_id=999_999, transaction_id="T-BOTH"))
+    await stage.ended("notice-1", "REFUND")
+    finding = paid(transaction_id="T-BOTH")
+    await stage.khqr.questions.recorder.record([Answered(bill_id=bill.bill_id, finding=finding)])
+    await _waits_and_cannot_be_applied(stage, bill.bill_id)
+
+
+async def test_money_of_a_bill_payment_that_is_void_pays_through_khqr(stage: Stage) -> None:
+    bill = await stage.bill()
+    await stage.confirmed(notice_for(bill, bill_id=999_999, transaction_id="T-BOTH"))
+    await stage.ended("notice-1", "VOID")
+    finding = paid(transaction_id="T-BOTH")
+    await stage.khqr.questions.recorder.record([Answered(bill_id=bill.bill_id, finding=finding)])
+    assert await stage.counts("applications") == (1,)
 
 
 async def _told_twice(stage: Stage) -> int:
