@@ -25,7 +25,7 @@ _HOST = "127.0.0.1"
 _START_LIMIT_S = 60.0
 _STOP_LIMIT_S = 20.0
 _POLL_S = 0.1
-_JAVA = ("java", "-Xmx256m", "-Xms64m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
+_JAVA = ("java", "-Xmx512m", "-Xms64m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
 
 # The kernel ends a child when the thread that made it ends: this one lasts as long as we do.
 _spawner = ThreadPoolExecutor(max_workers=1, thread_name_prefix="kafka-spawner")
