@@ -132,14 +132,14 @@ class Gateway:
         )
         return _code(answer.code)
 
-    async def is_serving(self, *, timeout_s: float) -> bool:
-        """Tell whether the gateway's health says that calls are welcome."""
+    async def is_serving(self, *, timeout_s: float) -> bool | None:
+        """Tell whether the gateway's health says that calls are welcome; None: it said nothing."""
         try:
             answer = await self._health.Check(health_pb2.HealthCheckRequest(), timeout=timeout_s)
         except grpc.aio.AioRpcError as error:
             # Why a handshake fails is said nowhere else: gRPC's core is silent.
             _log.warning("gateway_not_reached", why=error.details())
-            return False
+            return None if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED else False
         return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
 
     async def _call(

@@ -34,6 +34,7 @@ from khqr_svc.generation import Generation
 from khqr_svc.operations.servicer import KhqrOperationsServicer
 from khqr_svc.servicer import KhqrServicer
 from khqr_svc.settings import KhqrSettings
+from khqr_svc.standing import Standing
 from payments.errors.v1 import errors_pb2
 from payments.khqr.v1 import (
     khqr_service_pb2,
@@ -153,6 +154,7 @@ class KhqrProcess:
             ),
             self._server.handlers,
         )
+        self._standing = Standing()
         self._stopping = asyncio.Event()
         self._loops: list[asyncio.Task[None]] = []
 
@@ -192,7 +194,7 @@ class KhqrProcess:
 
     async def probe_once(self) -> bool:
         """Tell health whether the gateway serves, and return it."""
-        serving = await self._gateway.is_serving(timeout_s=_PROBE_TIMEOUT_S)
+        serving = self._standing.heard(await self._gateway.is_serving(timeout_s=_PROBE_TIMEOUT_S))
         if not serving:
             _log.warning("gateway_unavailable", target=self._settings.gateway_target)
         self._ready.set(serving)
