@@ -15,8 +15,8 @@ import os
 import signal
 import sqlite3
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -87,12 +87,27 @@ async def started(
     bootstrap: str, topic: str, books: Path, group: str
 ) -> asyncio.subprocess.Process:
     told = {"KAFKA": bootstrap, "TOPIC": topic, "GROUP": group, "BOOKS": str(books)}
-    return await asyncio.create_subprocess_exec(
-        sys.executable,
-        str(_CONSUMER),
-        env={"PATH": os.environ["PATH"], **told},
-        stderr=asyncio.subprocess.PIPE,
-    )
+    with heeding_ctrl_c():
+        return await asyncio.create_subprocess_exec(
+            sys.executable,
+            str(_CONSUMER),
+            env={"PATH": os.environ["PATH"], **told},
+            stderr=asyncio.subprocess.PIPE,
+        )
+
+
+@contextmanager
+def heeding_ctrl_c() -> Iterator[None]:
+    """Have what is started heed SIGINT, also where we ignore it.
+
+    A script's shell has its background jobs ignore it, and a program inherits that.
+    """
+    ours = signal.getsignal(signal.SIGINT)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, ours)
 
 
 @asynccontextmanager
@@ -105,7 +120,8 @@ async def consuming(
         async with place_of(bootstrap, group) as place:
             yield place
         process.send_signal(signal.SIGINT)
-        said = (await process.communicate())[1].decode()
+        async with asyncio.timeout(_WITHIN_S):
+            said = (await process.communicate())[1].decode()
         assert process.returncode == 0, said
     finally:
         if process.returncode is None:
