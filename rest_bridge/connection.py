@@ -19,6 +19,7 @@ from typing import Any, cast
 import structlog
 from aiohttp import HttpVersion11, web
 from aiohttp.http_exceptions import LineTooLong
+from aiohttp.http_parser import RawRequestMessage
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from aiohttp.web_protocol import _ErrInfo
 
@@ -58,6 +59,7 @@ class Connection(OneTaskHandler):
         "_began_s",
         "_body_bytes",
         "_deaf",
+        "_fed_bytes",
         "_gone",
         "_head_bytes",
         "_head_since_s",
@@ -95,6 +97,7 @@ class Connection(OneTaskHandler):
         self._opened_s = self._idle_since_s = house.timer()
         self._head_since_s: float | None = None
         self._head_bytes = 0
+        self._fed_bytes = 0  # at least as many as any head has that ends with what comes next
         self._began_s: float | None = None
         self._receiving: StreamReader = EMPTY_PAYLOAD
         self._body_bytes = 0
@@ -159,6 +162,7 @@ class Connection(OneTaskHandler):
 
     def _parse(self, data: bytes) -> None:
         known = len(self._messages)
+        self._fed_bytes += len(data)
         # Nobody is woken for what is answered here.
         waiter, self._waiter = self._waiter, None
         super().data_received(data)
@@ -166,6 +170,7 @@ class Connection(OneTaskHandler):
         if len(self._messages) > known:
             self._house.connections.is_busy(guest=self)
             self._inspect(known)
+            self._fed_bytes = len(data)
             if waiter is not None and not known:
                 self._shed()
         if self._messages and waiter is not None and not waiter.done():
@@ -223,7 +228,7 @@ class Connection(OneTaskHandler):
         left_s = min(_LINGER_S, max(0.0, self.receive_by_s - self._house.timer()))
         self._lingering_time = left_s
         finished = await super().finish_response(request, resp, start_time)
-        if self._deaf or not resp.keep_alive:
+        if (self._deaf and not self._messages) or not resp.keep_alive:
             await self._part(left_s)
         self._began_s = None
         self._idle_since_s = self._house.timer()
@@ -280,7 +285,7 @@ class Connection(OneTaskHandler):
             if isinstance(message, _ErrInfo):
                 self._deaf = True
                 return
-            why = words.HEAD_TOO_LONG if is_too_large(head=message) else fault_of(head=message)
+            why = words.HEAD_TOO_LONG if self._is_too_large(message) else fault_of(head=message)
             if why:
                 self._forget_from(index)
                 self._house.counts.add(kind="malformed", reason="head")
@@ -289,6 +294,10 @@ class Connection(OneTaskHandler):
                 return
             self._receiving, self._body_bytes = payload, 0
             self._is_last = ends_its_connection(head=message)
+
+    def _is_too_large(self, head: RawRequestMessage) -> bool:
+        """Tell whether a head is; where so little has come it need not be added up."""
+        return self._fed_bytes > HEAD_LIMIT_BYTES and is_too_large(head=head)
 
     def _forget_from(self, index: int) -> None:
         while len(self._messages) > index:

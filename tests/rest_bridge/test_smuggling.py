@@ -169,6 +169,24 @@ async def test_a_head_is_refused_as_soon_as_it_is_too_large(stage: Stage) -> Non
     assert stage.running.counts.values["malformed", "head_too_large"] == 1
 
 
+@pytest.mark.parametrize("pieces", [1, 2, 7])
+@pytest.mark.parametrize("before", [b"", GET + b"\r\n"])
+async def test_a_head_that_is_too_large_is_refused_however_it_comes(
+    stage: Stage, before: bytes, pieces: int
+) -> None:
+    many = b"".join(b"a%d: %s\r\n" % (number, b"b" * 700) for number in range(48))
+    data = before + GET + many + b"\r\n"
+    async with connected(stage.address) as (reader, writer):
+        for start in range(0, len(data), len(data) // pieces + 1):
+            writer.write(data[start : start + len(data) // pieces + 1])
+            await writer.drain()
+            await asyncio.sleep(0.02)
+        async with asyncio.timeout(PATIENCE_S):
+            answers = await answers_until_closed(reader)
+    assert [one.status for one in answers] == [200, 400][not before :]
+    assert answers[-1].error["details"] == HEAD_TOO_LONG
+
+
 async def test_a_body_cannot_be_a_bomb(stage: Stage) -> None:
     bomb = gzip.compress(b" " * (64 << 20))
     extra = b"Content-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(bomb)
