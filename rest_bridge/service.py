@@ -16,7 +16,7 @@ from aiohttp import web
 from chassis.admission import Admission, Bounds
 from chassis.metrics import MetricsServer
 from chassis.open_channel import open_channel
-from chassis.process import repeat, spare_the_collector
+from chassis.process import gather_wakeups, repeat, spare_the_collector
 from chassis.settings import Address, SettingError
 from chassis.tls import TlsFiles, https_context
 from chassis.tracing import Tracing, open_tracing
@@ -220,6 +220,7 @@ async def serve(
     plain: Sequence[str] = (),
 ) -> None:
     """Serve until SIGTERM or SIGINT, then drain; `plain` tells where production has no TLS."""
+    gather_wakeups()
     allow_descriptors(connections=settings.limits.connections)
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

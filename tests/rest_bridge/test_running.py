@@ -158,6 +158,7 @@ async def test_the_process_says_where_it_listens_and_stops_on_a_signal(stage: St
         for address in event["addresses"]:
             async with stage.client.get(f"http://{address}/livez") as response:
                 assert response.status == 200
+        assert os.sched_getscheduler(process.pid) == os.SCHED_BATCH
         process.send_signal(signal.SIGTERM)
         assert await process.wait() == 0
 
