@@ -34,7 +34,7 @@ from tests.support.postgres_cluster import PostgresCluster
 _SETTINGS = {"max_connections": "300", "shared_buffers": "2GB", "max_wal_size": "16GB"}
 _EMPTY = "empty database"
 _CALLERS = (32, 128)
-_STOCK = 1500  # open bills for each second of a turn
+_STOCK = 3500  # open bills for each second of a turn: more than are paid in one
 
 _Found = dict[str, dict[str, list[float]]]
 
@@ -56,7 +56,8 @@ async def _make_history(bills: int, dsn: str) -> None:
 
 
 async def _turn(contender: Contender, callers: int, seconds: float) -> tuple[float, float]:
-    requests = await contender.requests(count=int(_STOCK * seconds))
+    stocked = int(_STOCK * seconds)
+    requests = await contender.requests(count=stocked)
     connections = contender.connections(most=callers)
     load = await closed_loop(
         connections=connections, requests=requests, callers=callers, seconds=seconds
@@ -65,6 +66,8 @@ async def _turn(contender: Contender, callers: int, seconds: float) -> tuple[flo
     good = load.good()
     if len(good) != len(load.answers):
         raise RuntimeError(f"{contender.name}: answers {load.statuses}")
+    if len(good) == stocked:
+        raise RuntimeError(f"{contender.name}: all {stocked} bills were paid before the turn ended")
     return len(good) / seconds, percentile(answers=good, share=0.99)
 
 
