@@ -23,6 +23,7 @@ from sqlalchemy.ext.asyncio import (
 from sqlalchemy.pool import AsyncAdaptedQueuePool, NullPool
 
 from chassis.crash_points import Reached, no_crash
+from chassis.database_trouble import is_conflict, shown, trouble_of
 from chassis.rested import ping_rested
 
 _SQLITE_READERS = 4  # each connection is a thread; readers never wait for the writer (WAL)
@@ -33,28 +34,6 @@ _DRIVERS = ("sqlite+aiosqlite", "postgresql+asyncpg")
 # cheapest; it is made anew only when they are analysed, a minute of payments later.
 # https://www.postgresql.org/docs/current/runtime-config-query.html
 _BY_KEY = {"enable_seqscan": "off", "enable_hashjoin": "off", "enable_mergejoin": "off"}
-
-# https://www.postgresql.org/docs/current/errcodes-appendix.html
-_TROUBLE_CLASSES = (
-    "08",  # connection lost
-    "28",  # not let in
-    "3D",  # no such database
-    "40",  # deadlock, serialization: a repeat may succeed
-    "53",  # too many connections, disk full, out of memory
-    "57",  # shutting down, starting up, statement time-out
-    "58",  # system error outside PostgreSQL
-)
-_CONFLICT_STATES = ("40001", "40P01")  # serialization failure, deadlock
-_TROUBLE_STATES = (
-    "25006",  # read-only: we reached a standby
-    "25P03",  # idle in transaction for too long
-    "25P04",  # transaction time-out
-    "55P03",  # lock time-out
-)
-# https://www.sqlite.org/rescode.html
-_SQLITE_TROUBLE = {5: "BUSY", 6: "LOCKED", 7: "NOMEM", 8: "READONLY", 10: "IOERR"}
-_SQLITE_TROUBLE |= {11: "CORRUPT", 13: "FULL", 14: "CANTOPEN", 15: "PROTOCOL", 26: "NOTADB"}
-_SQLITE_PRIMARY_CODE = 0xFF  # an extended code holds the primary one in its lowest byte
 
 
 class DatabaseUnavailable(Exception):
@@ -208,7 +187,7 @@ class Database:
         try:
             return await engine.connect()
         except (OSError, SQLAlchemyError) as problem:
-            raise self._unavailable(_shown(problem)) from problem
+            raise self._unavailable(shown(problem=problem)) from problem
 
     async def ping(self) -> None:
         """Ask the database for an answer.
@@ -235,7 +214,7 @@ class Database:
         try:
             return await stack.enter_async_context(engine.connect())
         except (OSError, SQLAlchemyError) as problem:  # TimeoutError is an OSError
-            raise self._unavailable(_shown(problem)) from problem
+            raise self._unavailable(shown(problem=problem)) from problem
 
     def _on_error(self, context: ExceptionContext) -> Exception | None:
         """Return what SQLAlchemy raises instead, for errors of the driver that are trouble."""
@@ -245,11 +224,10 @@ class Database:
         if isinstance(problem, OSError):
             # The driver gave up waiting: the connection may be a black hole, so drop it.
             context.is_disconnect = True
-        trouble = _trouble(problem, is_disconnect=context.is_disconnect)
+        trouble = trouble_of(problem=problem, is_disconnect=context.is_disconnect)
         if trouble is None or _is_writing_while_reading(context):
             return None
-        state = getattr(problem, "sqlstate", None)
-        kind = TransactionConflict if state in _CONFLICT_STATES else DatabaseUnavailable
+        kind = TransactionConflict if is_conflict(problem=problem) else DatabaseUnavailable
         return self._unavailable(trouble, kind)
 
     def _unavailable(
@@ -313,17 +291,6 @@ def _prepare_sqlite(engine: AsyncEngine, *, begin: str, query_only: bool) -> Non
     event.listen(engine.sync_engine, "begin", on_begin)
 
 
-def _trouble(problem: Exception, *, is_disconnect: bool) -> str | None:
-    """Return what is wrong with the database, or None if the statement is at fault."""
-    state = getattr(problem, "sqlstate", None) or ""
-    if state.startswith(_TROUBLE_CLASSES) or state in _TROUBLE_STATES:
-        return f"{type(problem.__cause__).__name__} ({state})"
-    code = getattr(problem, "sqlite_errorcode", 0) & _SQLITE_PRIMARY_CODE
-    if code in _SQLITE_TROUBLE:
-        return f"SQLITE_{_SQLITE_TROUBLE[code]}"
-    return _shown(problem) if is_disconnect else None
-
-
 def _is_writing_while_reading(context: ExceptionContext) -> bool:
     if context.connection is None:
         return False
@@ -332,10 +299,3 @@ def _is_writing_while_reading(context: ExceptionContext) -> bool:
         getattr(problem, "sqlstate", None) == "25006"
         or getattr(problem, "sqlite_errorcode", None) == sqlite3.SQLITE_READONLY
     )
-
-
-def _shown(problem: Exception) -> str:
-    """Return what went wrong without a word of the driver's, which may quote rows."""
-    if isinstance(problem, OSError) and problem.strerror:
-        return problem.strerror
-    return type(problem).__name__

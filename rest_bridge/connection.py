@@ -12,7 +12,6 @@ every state has a deadline, checked by one sweep over all connections:
 """
 
 import asyncio
-from contextlib import suppress
 from http import HTTPStatus
 from typing import Any, cast
 
@@ -24,6 +23,7 @@ from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from aiohttp.web_protocol import _ErrInfo
 
 from rest_bridge import surface as words
+from rest_bridge.farewell import Farewell, dismiss
 from rest_bridge.heads import (
     HEAD_LIMIT_BYTES,
     HEADERS_LIMIT,
@@ -44,7 +44,6 @@ RECEIVE_S = 4.5  # with the sweep's half second a slow client is gone within fiv
 IDLE_S = 75.0  # how long a connection may stay open between two requests
 _TOLD_S = 1.0  # how long one that is turned away may take to ask and be told why
 _LINGER_S = 2.0  # how long what is still sent is swallowed, so that the answer arrives
-_FAREWELL_S = 0.1  # of it at the least
 _PIPELINE = 4  # requests that are kept while one is answered; then reading pauses
 _BUFFER_BYTES = 64 * 1024
 _BODY_LIMIT_BYTES = 8 * words.BODY_LIMIT_BYTES  # on the wire; chunks of one byte need six
@@ -59,8 +58,8 @@ class Connection(OneTaskHandler):
         "_began_s",
         "_body_bytes",
         "_deaf",
+        "_farewell",
         "_fed_bytes",
-        "_gone",
         "_head_bytes",
         "_head_since_s",
         "_house",
@@ -101,7 +100,7 @@ class Connection(OneTaskHandler):
         self._began_s: float | None = None
         self._receiving: StreamReader = EMPTY_PAYLOAD
         self._body_bytes = 0
-        self._gone: asyncio.Future[None] | None = None
+        self._farewell = Farewell()
         self._unread = Unread()
 
     @property
@@ -127,8 +126,7 @@ class Connection(OneTaskHandler):
         """Give the place free."""
         self._house.connections.leave(guest=self)
         self._wire = None
-        if self._gone is not None and not self._gone.done():
-            self._gone.set_result(None)
+        self._farewell.client_left()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -323,21 +321,10 @@ class Connection(OneTaskHandler):
             waiter.set_result(None)
 
     async def _part(self, left_s: float) -> None:
-        """Say that nothing more comes, and give the client a moment to read and to close.
-
-        Closing at once would throw away the answer together with what is still unread.
-        """
+        """Hear nothing more, and let the client read its last answer."""
         self._deaf = True
         self._lingering_time = 0.0  # it is done here
-        wire = self._wire
-        if wire is None or wire.is_closing() or not wire.can_write_eof():
-            return
-        try:
-            wire.write_eof()
-        except OSError:
-            return  # the client has closed already
-        self._gone = self._loop.create_future()
-        await asyncio.wait((self._gone,), timeout=max(_FAREWELL_S, left_s))
+        await self._farewell.say(wire=self._wire, left_s=left_s)
 
     def _passed(self, now_s: float) -> str:
         """Return which deadline has passed, or an empty text."""
@@ -359,16 +346,10 @@ class Connection(OneTaskHandler):
     def _tell_why(self) -> None:
         """Send one that is turned away its 503, and nothing after it."""
         self._deaf = True
-        wire = self._wire
-        if wire is None:
-            return
-        reply = self._house.surface.overloaded(retry_after_s=1)
-        wire.write(words.raw_answer(reply=reply, request_id=self._house.make_id()))
-        if not wire.can_write_eof():
-            wire.close()
-            return
-        with suppress(OSError):  # it may have left already
-            wire.write_eof()
+        if self._wire is not None:
+            reply = self._house.surface.overloaded(retry_after_s=1)
+            answer = words.raw_answer(reply=reply, request_id=self._house.make_id())
+            dismiss(wire=self._wire, answer=answer)
 
 
 def _peer_of(transport: asyncio.BaseTransport) -> PeerAddress | None:
