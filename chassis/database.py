@@ -30,11 +30,6 @@ _SQLITE_READERS = 4  # each connection is a thread; readers never wait for the w
 _READS_ONLY = {"postgresql_readonly": True}  # SQLite ignores it and has its pragma
 _DRIVERS = ("sqlite+aiosqlite", "postgresql+asyncpg")
 
-# A plan is made once and kept, often while its tables are empty and reading them whole is the
-# cheapest; it is made anew only when they are analysed, a minute of payments later.
-# https://www.postgresql.org/docs/current/runtime-config-query.html
-_BY_KEY = {"enable_seqscan": "off", "enable_hashjoin": "off", "enable_mergejoin": "off"}
-
 
 class DatabaseUnavailable(Exception):
     """The database did not do it, and not because of what was asked.
@@ -63,13 +58,9 @@ class Database:
         connect_timeout_s: float = 2.0,
         statement_timeout_s: float = 3.0,
         lock_timeout_s: float = 2.0,
-        reads_by_key: bool = True,
         reached: Reached = no_crash,
     ) -> None:
         """Make the engine. `reached` hears of each transaction before and after its commit.
-
-        `reads_by_key`: its statements look up few rows by their keys, so that an index is right
-        whatever PostgreSQL believes of a table. Else it plans by its statistics.
 
         :raises ValueError: the URL is neither a SQLite file nor PostgreSQL by asyncpg.
         """
@@ -103,7 +94,6 @@ class Database:
                 connect_timeout_s=connect_timeout_s,
                 statement_timeout_s=statement_timeout_s,
                 lock_timeout_s=lock_timeout_s,
-                reads_by_key=reads_by_key,
             )
             self._writer = create_async_engine(
                 parsed,
@@ -249,11 +239,7 @@ def _parsed(url: str) -> URL:
 
 
 def _postgresql_arguments(
-    *,
-    connect_timeout_s: float,
-    statement_timeout_s: float,
-    lock_timeout_s: float,
-    reads_by_key: bool,
+    *, connect_timeout_s: float, statement_timeout_s: float, lock_timeout_s: float
 ) -> dict[str, Any]:
     return {
         "timeout": connect_timeout_s,
@@ -266,7 +252,6 @@ def _postgresql_arguments(
             "idle_in_transaction_session_timeout": "10000",
             "timezone": "UTC",
             "jit": "off",  # asyncpg's look-up of types is 100 times slower with it
-            **(_BY_KEY if reads_by_key else {}),
         },
     }
 

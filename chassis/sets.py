@@ -54,12 +54,8 @@ def among_rows(
         .table_valued(*places, name=name)
         .render_derived()
     )
-    pairs = list(zip(places, columns, strict=True))
-    # The first condition alone decides which rows are read, by an index, whatever the planner
-    # believes of a table; the second one keeps those whose values stand side by side.
-    return and_(
-        *(column == any_(bindparam(place, type_=ARRAY(column.type))) for place, column in pairs),
-        exists().where(and_(*(column == given.c[place] for place, column in pairs))),
+    return exists().where(
+        and_(*(column == given.c[place] for place, column in zip(places, columns, strict=True)))
     )
 
 

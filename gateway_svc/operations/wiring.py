@@ -48,7 +48,6 @@ class Operations:
             url=settings.database_url,
             pool_size=_READING_CONNECTIONS,
             statement_timeout_s=_READING_LIMIT_S,
-            reads_by_key=False,  # it counts and lists
         )
         self._today = TodayReader(database=self._reading, clock=clock, timer=time.monotonic)
 
