@@ -43,8 +43,7 @@ def gather_wakeups() -> None:
 
     A program that is woken for each message takes the core from those whose answers it waits for.
     Under SCHED_BATCH (sched(7)) it runs a few milliseconds later at most, only where cores are
-    short, and meets more messages at once: at three times what can be sustained, 0.78 of the peak
-    became 0.90.
+    short, and meets more messages at once (figures in docs/reliability.md, overload).
     """
     with contextlib.suppress(AttributeError, OSError):  # not Linux, or forbidden in a container
         os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))

@@ -194,7 +194,8 @@ class KhqrProcess:
 
     async def probe_once(self) -> bool:
         """Tell health whether the gateway serves, and return it."""
-        serving = self._standing.heard(await self._gateway.is_serving(timeout_s=_PROBE_TIMEOUT_S))
+        answer = await self._gateway.is_serving(timeout_s=_PROBE_TIMEOUT_S)
+        serving = self._standing.heard(answer=answer)
         if not serving:
             _log.warning("gateway_unavailable", target=self._settings.gateway_target)
         self._ready.set(serving)

@@ -10,11 +10,11 @@ class Standing:
         self._serving = False
         self._silences = 0
 
-    def heard(self, answer: bool | None) -> bool:  # noqa: FBT001 - the answer is the subject
+    def heard(self, *, answer: bool | None) -> bool:
         """Return whether it serves, after one more answer; None: none came in time.
 
         One that served is not given up for a single silence, which would turn every caller away
-        until it is asked again; one that did not serve is not believed to because it is silent.
+        until it is asked again; one that did not serve does not become well by being silent.
         """
         self._silences = self._silences + 1 if answer is None else 0
         if answer is not None:

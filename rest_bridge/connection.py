@@ -18,7 +18,6 @@ from typing import Any, cast
 import structlog
 from aiohttp import HttpVersion11, web
 from aiohttp.http_exceptions import LineTooLong
-from aiohttp.http_parser import RawRequestMessage
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from aiohttp.web_protocol import _ErrInfo
 
@@ -59,7 +58,6 @@ class Connection(OneTaskHandler):
         "_body_bytes",
         "_deaf",
         "_farewell",
-        "_fed_bytes",
         "_head_bytes",
         "_head_since_s",
         "_house",
@@ -96,7 +94,6 @@ class Connection(OneTaskHandler):
         self._opened_s = self._idle_since_s = house.timer()
         self._head_since_s: float | None = None
         self._head_bytes = 0
-        self._fed_bytes = 0  # at least as many as any head has that ends with what comes next
         self._began_s: float | None = None
         self._receiving: StreamReader = EMPTY_PAYLOAD
         self._body_bytes = 0
@@ -160,7 +157,6 @@ class Connection(OneTaskHandler):
 
     def _parse(self, data: bytes) -> None:
         known = len(self._messages)
-        self._fed_bytes += len(data)
         # Nobody is woken for what is answered here.
         waiter, self._waiter = self._waiter, None
         super().data_received(data)
@@ -168,7 +164,6 @@ class Connection(OneTaskHandler):
         if len(self._messages) > known:
             self._house.connections.is_busy(guest=self)
             self._inspect(known)
-            self._fed_bytes = len(data)
             if waiter is not None and not known:
                 self._shed()
         if self._messages and waiter is not None and not waiter.done():
@@ -283,7 +278,7 @@ class Connection(OneTaskHandler):
             if isinstance(message, _ErrInfo):
                 self._deaf = True
                 return
-            why = words.HEAD_TOO_LONG if self._is_too_large(message) else fault_of(head=message)
+            why = words.HEAD_TOO_LONG if is_too_large(head=message) else fault_of(head=message)
             if why:
                 self._forget_from(index)
                 self._house.counts.add(kind="malformed", reason="head")
@@ -292,10 +287,6 @@ class Connection(OneTaskHandler):
                 return
             self._receiving, self._body_bytes = payload, 0
             self._is_last = ends_its_connection(head=message)
-
-    def _is_too_large(self, head: RawRequestMessage) -> bool:
-        """Tell whether a head is; where so little has come it need not be added up."""
-        return self._fed_bytes > HEAD_LIMIT_BYTES and is_too_large(head=head)
 
     def _forget_from(self, index: int) -> None:
         while len(self._messages) > index:

@@ -18,7 +18,7 @@ from rest_bridge.counts import Counts
 from rest_bridge.kinds import Kinds
 from rest_bridge.peers import FORWARDED_FOR, Peers
 from rest_bridge.peers import Address as PeerAddress
-from rest_bridge.responses import RepeatedReply
+from rest_bridge.responses import bytes_of
 from rest_bridge.routes import Route, RouteTable
 from rest_bridge.surface import Surface
 
@@ -61,7 +61,6 @@ class Shedding:
         self._make_id = make_id
         self._timer = timer
         self._budget_s = budget_s
-        self._repeated: dict[str, RepeatedReply] = {}  # by Retry-After, of five kinds
         self.answered: Answered = unanswered
 
     def __call__(self, *, head: RawRequestMessage, peer: PeerAddress | None) -> bytes | None:
@@ -108,7 +107,4 @@ class Shedding:
             status=reply.status,
             elapsed_s=self._timer() - started_s,
         )
-        pause = reply.headers["Retry-After"]
-        if pause not in self._repeated:
-            self._repeated[pause] = RepeatedReply(reply=reply)
-        return self._repeated[pause].bytes_with(request_id=request_id)
+        return bytes_of(reply=reply, request_id=request_id, version=head.version, stays=True)

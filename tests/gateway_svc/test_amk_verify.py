@@ -19,7 +19,7 @@ from urllib.parse import parse_qs
 
 import pytest
 from aiohttp import web
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from chassis.http_client import HttpClient, HttpResponse
@@ -180,10 +180,14 @@ def test_no_bytes_confirm_or_raise_anything_else(body: bytes) -> None:
     assert not answer.paid
 
 
+@example(150001)  # the bill's own number, which a bank may write as one
+@example("USD")
 @given(st.recursive(st.none() | st.booleans() | st.text() | st.integers(), st.lists, max_leaves=4))
 def test_no_value_in_place_of_a_member_confirms_or_raises_anything_else(value: object) -> None:
     for name in ("txId", "merchantId", "status", "amount", "currency", "bankTransactionId"):
         document = json.loads(GOOD)
+        if str(value) == document["data"][name]:
+            continue  # it says the same
         document["data"][name] = value
         try:
             answer = read(json.dumps(document).encode())

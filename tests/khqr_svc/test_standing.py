@@ -33,7 +33,7 @@ _ANSWERS = {"+": True, "-": False, ".": None}
 )
 def test_the_gateway_counts_as_serving_after_what_it_said(said: str, counts: str) -> None:
     standing = Standing()
-    found = ["+" if standing.heard(_ANSWERS[one]) else "-" for one in said]
+    found = ["+" if standing.heard(answer=_ANSWERS[one]) else "-" for one in said]
     assert "".join(found) == counts
 
 

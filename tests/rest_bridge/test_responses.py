@@ -10,10 +10,8 @@
 """
 
 import pytest
-from aiohttp import HttpVersion11
 
-from rest_bridge import responses
-from rest_bridge.responses import RepeatedReply, _head, bytes_of
+from rest_bridge.responses import _head
 from rest_bridge.surface import Reply
 from tests.rest_bridge.fakes import Stage, served
 from tests.rest_bridge.wire import connected
@@ -66,15 +64,3 @@ def test_a_header_with_a_line_break_is_never_sent() -> None:
     reply = Reply(status=200, body=b"", headers={"Allow": "GET\r\nSet-Cookie: a"})
     with pytest.raises(ValueError, match="line break"):
         _head(reply=reply, request_id="a", version=(1, 1), stays=True)
-
-
-def test_a_repeated_reply_has_each_time_the_date_and_the_request_id_of_its_own(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    reply = Reply(status=503, body=b"{}", headers={"Retry-After": "1"})
-    repeated = RepeatedReply(reply=reply)
-    for date, request_id in (("Mon", "a"), ("Mon", "b"), ("Tue", "b")):
-        monkeypatch.setattr(responses, "rfc822_formatted_time", lambda date=date: date)
-        whole = bytes_of(reply=reply, request_id=request_id, version=HttpVersion11, stays=True)
-        assert repeated.bytes_with(request_id=request_id) == whole
-        assert f"Date: {date}\r\n".encode() in whole
