@@ -1,7 +1,6 @@
 """Events to Kafka: acknowledged by all replicas, in order per key, whatever the producer does."""
 
 import asyncio
-import contextlib
 from collections.abc import Mapping, Sequence
 
 from aiokafka import AIOKafkaProducer
@@ -238,11 +237,12 @@ async def _end(producer: AIOKafkaProducer) -> None:
     producer._closed = True  # noqa: SLF001 - stop() would set it, and flush
     sender = producer._sender  # noqa: SLF001 - as above
     for closing in (sender.close, producer.client.close):
-        # A sender waits for what is under way, with a silent broker for long; the connections
-        # must be closed all the same.
-        with contextlib.suppress(KafkaError, OSError):
-            async with asyncio.timeout(_CLOSE_TIMEOUT_S):
-                await closing()
+        # A sender waits for what is under way, with a silent broker for long; one that was never
+        # run raises that it is cancelled. The connections must be closed all the same.
+        ended = asyncio.create_task(closing())
+        await asyncio.wait({ended}, timeout=_CLOSE_TIMEOUT_S)
+        ended.cancel()
+        await asyncio.gather(ended, return_exceptions=True)
 
 
 def _heard_of(starting: asyncio.Task[None]) -> None:

@@ -19,6 +19,7 @@ from chassis.errors import Reasons, ServiceError
 from chassis.group_commit import GroupCommit, QueueFull, WriterFailed
 from chassis.http_client import HttpClient
 from chassis.leadership import PROOF_INTERVAL_S, leadership_of
+from chassis.planner_statistics import PlannerStatistics
 from chassis.process import repeat
 from chassis.publisher import Publisher, publisher_from_url
 from chassis.rate_limit import RateLimit
@@ -58,6 +59,7 @@ _SERVICES = (
 )
 _PROBE_INTERVAL_S = 2.0
 _MEASURE_INTERVAL_S = 5.0
+_ANALYSE_INTERVAL_S = 2.0
 _RELAY_LOCK = 7_150_002  # any number of ours; migrations have the one before
 _LONGEST_PAUSE = timedelta(minutes=15)
 
@@ -152,6 +154,7 @@ class GatewayProcess:
         self.completer = Completer(
             database=self.database, questions=self.khqr.questions, clock=clock, plan=settings.polls
         )
+        self._statistics = PlannerStatistics(database=self.database)
         self._notices = self.tracing.group_commit(
             record=self.metrics.payments.counted(confirmation.record),
             # PostgreSQL writes for two at once; SQLite has one write lock.
@@ -269,6 +272,14 @@ class GatewayProcess:
             asyncio.create_task(
                 repeat(run_once=self.probe_once, pause_s=_PROBE_INTERVAL_S, stop=self._stopping),
                 name="health",
+            ),
+            asyncio.create_task(
+                repeat(
+                    run_once=self._statistics.run_once,
+                    pause_s=_ANALYSE_INTERVAL_S,
+                    stop=self._stopping,
+                ),
+                name="statistics",
             ),
         ]
         if self.metrics.served:
