@@ -13,13 +13,14 @@ from typing import Any
 from sqlalchemy import (
     ColumnElement,
     Row,
+    Select,
     Table,
-    and_,
     any_,
     bindparam,
-    exists,
     func,
+    literal_column,
     select,
+    true,
     tuple_,
     update,
 )
@@ -37,12 +38,17 @@ def among(*, column: ColumnElement[Any], name: str, dialect: str) -> ColumnEleme
     return column.in_(bindparam(name, expanding=True))
 
 
-def among_rows(
-    *, columns: Sequence[ColumnElement[Any]], name: str, dialect: str
-) -> ColumnElement[bool]:
-    """Return the condition that the columns are a row of those given by `rows_as(name=...)`."""
+def with_rows(
+    *, wanted: Select[Any], columns: Sequence[ColumnElement[Any]], name: str, dialect: str
+) -> Select[Any]:
+    """Return `wanted` narrowed to where `columns` are a row of those given by `rows_as(name=...)`.
+
+    On PostgreSQL each given row is looked up by itself, which OFFSET 0 keeps the planner from
+    turning into a join: a join of a table that was small when it was planned reads all of it, and
+    goes on doing so while the table grows to the double (1.4 ms instead of 0.3 at 5,000 rows).
+    """
     if dialect != _POSTGRESQL:
-        return tuple_(*columns).in_(bindparam(name, expanding=True))
+        return wanted.where(tuple_(*columns).in_(bindparam(name, expanding=True)))
     places = [f"{name}_{place}" for place in range(len(columns))]
     given = (
         func.unnest(
@@ -54,13 +60,19 @@ def among_rows(
         .table_valued(*places, name=name)
         .render_derived()
     )
-    return exists().where(
-        and_(*(column == given.c[place] for place, column in zip(places, columns, strict=True)))
+    found = (
+        wanted.where(
+            *(column == given.c[place] for place, column in zip(places, columns, strict=True))
+        )
+        .offset(literal_column("0"))
+        .lateral()
     )
+    return select(found).select_from(given.join(found, true()))
 
 
 def rows_as(*, name: str, rows: Sequence[tuple[Any, ...]], dialect: str) -> dict[str, Any]:
-    """Return the parameters of `among_rows`."""
+    """Return the parameters of `with_rows`; a row that is given twice counts once."""
+    rows = list(dict.fromkeys(rows))
     if dialect != _POSTGRESQL:
         return {name: rows}
     width = len(rows[0]) if rows else 0

@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import or_, select, union
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from chassis.sets import among, among_rows, rows_as
+from chassis.sets import among, rows_as, with_rows
 from gateway_svc.khqr_tables import khqr_notices, proofs, verifications
 from gateway_svc.payment import Bill, BillState, Channel, NoticeState, PaymentState
 from gateway_svc.proposal_tables import proposals
@@ -210,15 +210,13 @@ def _bills(dialect: str) -> Any:
 
 @lru_cache
 def _noticed_and_sent_back(dialect: str) -> Any:
-    return (
-        select(notices.c.bank_code, notices.c.natural_key)
+    return with_rows(
+        wanted=select(notices.c.bank_code, notices.c.natural_key)
         .join(proposals, is_sent_back(kind="notice", number=notices.c.id))
-        .where(
-            notices.c.channel == Channel.BILL,
-            among_rows(
-                columns=(notices.c.bank_code, notices.c.natural_key), name="keys", dialect=dialect
-            ),
-        )
+        .where(notices.c.channel == Channel.BILL),
+        columns=(notices.c.bank_code, notices.c.natural_key),
+        name="keys",
+        dialect=dialect,
     )
 
 
@@ -253,11 +251,14 @@ def _vouched(dialect: str) -> Any:
 @lru_cache
 def _payments(dialect: str) -> Any:
     # One search for each index: with OR between them all payments there are would be read.
-    named = among_rows(
-        columns=(payments.c.bank_code, payments.c.transaction_id), name="keys", dialect=dialect
+    named = with_rows(
+        wanted=select(payments),
+        columns=(payments.c.bank_code, payments.c.transaction_id),
+        name="keys",
+        dialect=dialect,
     )
     found = union(
-        select(payments).where(named),
+        named,
         select(payments).where(among(column=payments.c.id, name="vouched", dialect=dialect)),
         select(payments).where(among(column=payments.c.bill_id, name="ids", dialect=dialect)),
     ).subquery()

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from chassis.sets import among_rows, insert_set, rows_as, update_set
+from chassis.sets import insert_set, rows_as, update_set, with_rows
 from gateway_svc.answers import khqr_answer_text
 from gateway_svc.bill_store import settle_bills
 from gateway_svc.code_store import retire_codes
@@ -226,10 +226,9 @@ async def _count_events(connection: AsyncConnection, events: Mapping[int, int]) 
 
 @lru_cache
 def _verifications(dialect: str) -> Any:
-    return select(verifications.c.id, verifications.c.bill_id).where(
-        among_rows(
-            columns=(verifications.c.bill_id, verifications.c.answer_digest),
-            name="keys",
-            dialect=dialect,
-        )
+    return with_rows(
+        wanted=select(verifications.c.id, verifications.c.bill_id),
+        columns=(verifications.c.bill_id, verifications.c.answer_digest),
+        name="keys",
+        dialect=dialect,
     )

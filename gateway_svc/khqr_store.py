@@ -10,7 +10,7 @@ from sqlalchemy import bindparam, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from chassis.due import is_due
-from chassis.sets import among, among_rows, insert_set, inserting, rows_as
+from chassis.sets import among, insert_set, inserting, rows_as, with_rows
 from gateway_svc.answers import khqr_answer_text, parse_khqr_answer
 from gateway_svc.khqr_booking import Booking
 from gateway_svc.khqr_tables import codes, khqr_notices, questions
@@ -92,10 +92,11 @@ async def book_notices(
 
 @lru_cache
 def _notices_among(dialect: str) -> Any:
-    return select(khqr_notices).where(
-        among_rows(
-            columns=(khqr_notices.c.bank_code, khqr_notices.c.digest), name="keys", dialect=dialect
-        )
+    return with_rows(
+        wanted=select(khqr_notices),
+        columns=(khqr_notices.c.bank_code, khqr_notices.c.digest),
+        name="keys",
+        dialect=dialect,
     )
 
 

@@ -13,7 +13,7 @@ from sqlalchemy import cast, null, select, union_all
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from chassis.money import Money
-from chassis.sets import among_rows, insert_set, rows_as
+from chassis.sets import insert_set, rows_as, with_rows
 from gateway_svc.answers import answer_text
 from gateway_svc.bill_store import settle_bills
 from gateway_svc.code_store import retire_codes
@@ -85,10 +85,16 @@ async def _load_known(*, connection: AsyncConnection, book: Book, sought: Sequen
 @lru_cache
 def _bills_of(dialect: str) -> Any:
     """Return the statement for the bills, a row for each number that one was asked for by."""
+    # For each bill by itself: a join may be planned to read all that was ever applied, and so may
+    # EXISTS.
+    paid = (
+        select(applications.c.obligation_id)
+        .where(applications.c.obligation_id == bills.c.obligation_id)
+        .scalar_subquery()
+    )
     return (
-        select(bills, bill_numbers.c.number, applications.c.obligation_id.label("paid"))
+        select(bills, bill_numbers.c.number, paid.label("paid"))
         .outerjoin(bill_numbers, bill_numbers.c.bill_id == bills.c.id)
-        .outerjoin(applications, applications.c.obligation_id == bills.c.obligation_id)
         .where(is_concerned(bills_named="claimed", obligations_named="locked", dialect=dialect))
     )
 
@@ -96,21 +102,23 @@ def _bills_of(dialect: str) -> Any:
 @lru_cache
 def _known(dialect: str) -> Any:
     """Return the statement for notices of the bill channel, and payments of the other one."""
-    noticed = select(*(notices.c[name] for name in _KNOWN)).where(
-        notices.c.channel == Channel.BILL,
-        among_rows(
-            columns=(notices.c.bank_code, notices.c.natural_key), name="keys", dialect=dialect
+    noticed = with_rows(
+        wanted=select(*(notices.c[name] for name in _KNOWN)).where(
+            notices.c.channel == Channel.BILL
         ),
+        columns=(notices.c.bank_code, notices.c.natural_key),
+        name="keys",
+        dialect=dialect,
     )
-    taken = select(
-        payments.c.bank_code,
-        payments.c.transaction_id,
-        *(cast(null(), notices.c[name].type) for name in _KNOWN[2:]),
-    ).where(
-        payments.c.channel == Channel.KHQR,
-        among_rows(
-            columns=(payments.c.bank_code, payments.c.transaction_id), name="keys", dialect=dialect
-        ),
+    taken = with_rows(
+        wanted=select(
+            payments.c.bank_code,
+            payments.c.transaction_id,
+            *(cast(null(), notices.c[name].type).label(name) for name in _KNOWN[2:]),
+        ).where(payments.c.channel == Channel.KHQR),
+        columns=(payments.c.bank_code, payments.c.transaction_id),
+        name="keys",
+        dialect=dialect,
     )
     return union_all(noticed, taken)
 

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from chassis.sets import among, among_rows, insert_set, rows_as
+from chassis.sets import among, insert_set, rows_as, with_rows
 from gateway_svc.code_store import supersede_codes
 from gateway_svc.law import Billing, decide_billing
 from gateway_svc.payment import Bill, BillState, Lookup, Obligation
@@ -85,7 +85,7 @@ async def _find_obligations(connection: AsyncConnection, keys: Sequence[_Key]) -
 @lru_cache
 def _sought(dialect: str) -> Any:
     columns = (obligations.c.policy_number, obligations.c.due_on, obligations.c.currency)
-    return select(obligations).where(among_rows(columns=columns, name="keys", dialect=dialect))
+    return with_rows(wanted=select(obligations), columns=columns, name="keys", dialect=dialect)
 
 
 async def _record_round(

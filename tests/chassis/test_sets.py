@@ -3,7 +3,8 @@
 | given | the statement |
 |-------|---------------|
 | a list | finds its members, none for an empty one |
-| rows of several columns | finds those rows and no other combination of their values |
+| rows of several columns | finds those rows once each, no other combination of their values; on
+|                         | PostgreSQL by the index, however small the table was when planned |
 | rows to insert | inserts what meets no conflict, in their order, and returns what landed |
 | rows with NULL, bytes, times, non-ASCII text | keeps them as they are |
 | rows to change | changes each to its own values; a null leaves what may stay |
@@ -21,7 +22,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from chassis.columns import COUNTED_ID, UtcDateTime
 from chassis.database import Database
-from chassis.sets import among, among_rows, insert_set, rows_as, update_set
+from chassis.sets import among, insert_set, rows_as, update_set, with_rows
 
 _METADATA = MetaData()
 _THINGS = Table(
@@ -107,12 +108,41 @@ async def test_rows_are_found_and_no_other_combination(connection: AsyncConnecti
     await insert_set(
         connection=connection,
         table=_THINGS,
-        rows=[_row(1), _row(2), _row(3, bank="XYZ"), _row(4, bank="XYZ")],
+        rows=[_row(1), _row(2), *(_row(number, bank="XYZ") for number in (3, 4, 5))],
     )
     dialect = connection.dialect.name
-    condition = among_rows(columns=(_THINGS.c.bank, _THINGS.c.number), name="keys", dialect=dialect)
-    given = rows_as(name="keys", rows=[("AMK", 1), ("XYZ", 4), ("AMK", 3)], dialect=dialect)
-    assert await _numbers(connection, condition, **given) == [1, 4]
+    statement = with_rows(
+        wanted=select(_THINGS.c.number, _THINGS.c.bank).where(_THINGS.c.number < 5),
+        columns=(_THINGS.c.bank, _THINGS.c.number),
+        name="keys",
+        dialect=dialect,
+    )
+
+    async def found(*rows: tuple[str, int]) -> list[tuple[int, str]]:
+        given = rows_as(name="keys", rows=rows, dialect=dialect)
+        return sorted((row.number, row.bank) for row in await connection.execute(statement, given))
+
+    assert await found(("AMK", 1), ("XYZ", 4), ("AMK", 3)) == [(1, "AMK"), (4, "XYZ")]
+    assert await found(("AMK", 2), ("AMK", 2)) == [(2, "AMK")]
+    assert await found(("XYZ", 5)) == []  # what was wanted before still holds
+
+
+async def test_rows_are_looked_up_by_the_index_whatever_was_known_when_planned(
+    empty_postgres_url: str,
+) -> None:
+    database = Database(url=empty_postgres_url)
+    columns = (_THINGS.c.bank, _THINGS.c.number)
+    wanted = with_rows(wanted=select(_THINGS), columns=columns, name="keys", dialect="postgresql")
+    async with database.transaction() as connection:
+        text = str(wanted.compile(dialect=connection.dialect))
+        await connection.run_sync(_METADATA.create_all)
+        await connection.exec_driver_sql("SET LOCAL plan_cache_mode = force_generic_plan")
+        await connection.exec_driver_sql(f"PREPARE found AS {text}")
+        explained = await connection.exec_driver_sql("EXPLAIN EXECUTE found('{AMK}', '{1}')")
+        plan = "\n".join(explained.scalars())
+        assert "Seq Scan" not in plan
+        assert "Index Scan" in plan
+    await database.close()
 
 
 async def test_another_number_of_rows_is_the_same_statement(empty_postgres_url: str) -> None:
