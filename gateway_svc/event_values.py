@@ -11,6 +11,7 @@ from typing import Any
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
 
 _TIMESTAMP = "google.protobuf.Timestamp"
 _AS_TEXT = frozenset({FieldDescriptor.CPPTYPE_INT64, FieldDescriptor.CPPTYPE_UINT64})
@@ -44,7 +45,7 @@ def _writer(field: FieldDescriptor) -> _Write:
     kind = field.message_type.full_name if field.message_type is not None else ""
     if not field.is_repeated:
         if kind == _TIMESTAMP:
-            return lambda value: f'"{value.ToJsonString()}"'
+            return lambda value: _moment(value.seconds, value.nanos)
         if field.enum_type is not None:
             names = {number: f'"{one.name}"' for number, one in _values(field).items()}
             return lambda value: names[value]
@@ -57,6 +58,12 @@ def _writer(field: FieldDescriptor) -> _Write:
         if field.cpp_type in _AS_NUMBER:
             return str
     raise TypeError(f"{field.full_name}: no event has such a field yet")
+
+
+@lru_cache(maxsize=256)
+def _moment(seconds: int, nanos: int) -> str:
+    """Return a time as JSON; the events of a batch happened at one, those of a payment at two."""
+    return f'"{Timestamp(seconds=seconds, nanos=nanos).ToJsonString()}"'
 
 
 def _values(field: FieldDescriptor) -> dict[int, Any]:

@@ -10,8 +10,10 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 
 from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from chassis.money import Money
 from chassis.outbox import Event
@@ -124,12 +126,12 @@ class EventWriter:
             bill_id=bill.bill_id,
             amount=str(bill.money),
             currency=bill.money.currency.value,
+            occurred_at=_timestamp(at),
+            expires_at=_timestamp(recorded.code.expires_at),
             payload_md5=hashlib.md5(
                 recorded.code.payload.encode(), usedforsecurity=False
             ).hexdigest(),
         )
-        message.occurred_at.FromDatetime(at)
-        message.expires_at.FromDatetime(recorded.code.expires_at)
         topic = _code_topic(self.prefix)
         return [_event(message, event_id, topic, obligation.policy_number, request_id)]
 
@@ -149,6 +151,7 @@ class EventWriter:
         at: datetime,
     ) -> list[Event]:
         events = []
+        occurred_at, told_at = _timestamp(at), _timestamp(paid_at)
         for place, name in enumerate(names, start=1):
             event_id = self.new_id()
             message = events_pb2.PaymentEvent(
@@ -166,9 +169,9 @@ class EventWriter:
                 amount=str(money),
                 currency=money.currency.value,
                 late=late,
+                occurred_at=occurred_at,
+                paid_at=told_at,
             )
-            message.occurred_at.FromDatetime(at)
-            message.paid_at.FromDatetime(paid_at)
             topic = _payment_topic(self.prefix, name)
             events.append(_event(message, event_id, topic, obligation.policy_number, request_id))
         return events
@@ -185,6 +188,14 @@ def _payment_topic(prefix: str, name: str) -> str:
 
 def _code_topic(prefix: str) -> str:
     return f"{prefix}.khqr.generated-event"
+
+
+@lru_cache(maxsize=256)
+def _timestamp(at: datetime) -> Timestamp:
+    """Return `at` as a message, which nobody may change: events copy it."""
+    found = Timestamp()
+    found.FromDatetime(at)
+    return found
 
 
 def _event(message: Message, event_id: str, topic: str, key: str, request_id: str) -> Event:
