@@ -17,12 +17,11 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from benchmarks.analysed import analysed
 from benchmarks.load import Connections
 from benchmarks.peers.envoy import envoy_config
 from benchmarks.stock import StockedBill, bill_requests, envoy_requests, stock_bills
 from chassis.database import Database
-from chassis.planner_statistics import PlannerStatistics
-from chassis.process import repeat
 from gateway_svc.migrations import upgrade
 from payctl.parts import grpc_probe, http_probe
 from tests.drill.program import Program
@@ -32,7 +31,6 @@ from tests.support.tokens import SigningKey, write_jwks
 
 NAMES = ("ours", "ours unary", "envoy", "fastapi bridge", "fastapi + orm")
 _ALONE = "fastapi + orm"
-_ANALYSE_INTERVAL_S = 2.0  # as our gateway does
 _CONTRACTS = Path(__file__).parents[1] / "generated" / "payments" / "contracts.binpb"
 
 Prepare = Callable[[str], Awaitable[None]]  # by the address of a database
@@ -118,24 +116,8 @@ async def running(
             stack.push_async_callback(program.stop)
             contender.programs.append(program)
         if name == _ALONE:  # our gateway does it for the others
-            await stack.enter_async_context(_analysed(url.render_as_string(hide_password=False)))
+            await stack.enter_async_context(analysed(url=url.render_as_string(hide_password=False)))
         yield contender
-
-
-@asynccontextmanager
-async def _analysed(url: str) -> AsyncIterator[None]:
-    """Keep the tables at `url` analysed as they grow, as those of our gateway are."""
-    database, stop = Database(url=url), asyncio.Event()
-    statistics = PlannerStatistics(database=database)
-    looking = asyncio.create_task(
-        repeat(run_once=statistics.run_once, pause_s=_ANALYSE_INTERVAL_S, stop=stop)
-    )
-    try:
-        yield
-    finally:
-        stop.set()
-        await looking
-        await database.close()
 
 
 def _programs(contender: Contender, folder: Path, environ: Mapping[str, str]) -> Iterator[Program]:

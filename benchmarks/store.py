@@ -21,11 +21,13 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 
 from sqlalchemy import text
 
+from benchmarks.analysed import analysed
 from benchmarks.document import write_part
 from benchmarks.report import table
 from benchmarks.stock import StockedBill, stock_bills
@@ -182,6 +184,7 @@ async def _bench(arguments: argparse.Namespace, folder: Path) -> dict[str, list[
     found: dict[str, list[Measured]] = defaultdict(list)
     rng = random.Random(arguments.seed)
     made = 0
+    stack = AsyncExitStack()
     try:
         for name in ("ours", "peer"):
             await asyncio.to_thread(postgres.run, "createdb", name)
@@ -189,6 +192,9 @@ async def _bench(arguments: argparse.Namespace, folder: Path) -> dict[str, list[
         ours = await _postgres_store(postgres)
         ours_dsn = peer_dsn.replace("/peer", "/ours")
         file = await _sqlite_store(folder)
+        for dsn in (ours_dsn, peer_dsn):
+            url = dsn.replace("postgresql://", "postgresql+asyncpg://")
+            await stack.enter_async_context(analysed(url=url))
 
         async def pgbench() -> Measured:
             return await asyncio.to_thread(
@@ -226,6 +232,7 @@ async def _bench(arguments: argparse.Namespace, folder: Path) -> dict[str, list[
         await ours.database.close()
         await file.database.close()
     finally:
+        await stack.aclose()
         await asyncio.to_thread(postgres.stop)
     return found
 
