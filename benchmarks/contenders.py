@@ -3,6 +3,7 @@
 | name | what stands between the caller and PostgreSQL |
 |------|-----------------------------------------------|
 | ours | our bridge, calls in frames, our gateway |
+| two gateways | our bridge, calls in frames over two streams, two gateways |
 | ours unary | our bridge, one gRPC call a request, our gateway |
 | envoy | Envoy's gRPC-JSON transcoder, our gateway |
 | fastapi bridge | FastAPI and a grpc.aio stub, our gateway |
@@ -29,8 +30,9 @@ from tests.support.gateway import write_bank_key
 from tests.support.postgres_cluster import PostgresCluster, free_port
 from tests.support.tokens import SigningKey, write_jwks
 
-NAMES = ("ours", "ours unary", "envoy", "fastapi bridge", "fastapi + orm")
+NAMES = ("ours", "two gateways", "ours unary", "envoy", "fastapi bridge", "fastapi + orm")
 _ALONE = "fastapi + orm"
+_TWO = "two gateways"
 _CONTRACTS = Path(__file__).parents[1] / "generated" / "payments" / "contracts.binpb"
 
 Prepare = Callable[[str], Awaitable[None]]  # by the address of a database
@@ -127,17 +129,14 @@ def _programs(contender: Contender, folder: Path, environ: Mapping[str, str]) ->
             "fastapi", ("-m", "benchmarks.peers.fastapi_orm", port), port, environ, folder
         )
         return
-    gateway = free_port()
-    address = f"127.0.0.1:{gateway}"
-    environ = {**environ, "GATEWAY_LISTEN": address, "GATEWAY_TARGET": address}
-    environ |= {"KHQR_TARGET": address}  # nobody asks for a code
-    yield Program(
-        name="gateway",
-        arguments=("-m", "gateway_svc"),
-        environ=environ,
-        log=folder / "gateway.log",
-        probe=lambda: grpc_probe(address),
-    )
+    gateways = [free_port() for _ in range(2 if contender.name == _TWO else 1)]
+    gateway, addresses = gateways[0], [f"127.0.0.1:{one}" for one in gateways]
+    environ = {**environ, "GATEWAY_TARGET": f"ipv4:{','.join(addresses)}"}
+    environ |= {"KHQR_TARGET": addresses[0]}  # nobody asks for a code
+    for number, address in enumerate(addresses, start=1):
+        yield _gateway(
+            f"gateway {number}" if len(addresses) > 1 else "gateway", address, environ, folder
+        )
     match contender.name:
         case "envoy":
             config = folder / "envoy.json"
@@ -156,9 +155,19 @@ def _programs(contender: Contender, folder: Path, environ: Mapping[str, str]) ->
             module = ("-m", "benchmarks.peers.fastapi_bridge", port)
             yield _python("fastapi", module, port, environ, folder)
         case _:
-            streams = "0" if contender.name.endswith("unary") else "1"
+            streams = "0" if contender.name.endswith("unary") else str(len(gateways))
             environ |= {"BRIDGE_LISTEN": f"127.0.0.1:{port}", "GRPC_STREAMS": streams}
             yield _python("bridge", ("-m", "rest_bridge"), port, environ, folder)
+
+
+def _gateway(name: str, address: str, environ: Mapping[str, str], folder: Path) -> Program:
+    return Program(
+        name=name,
+        arguments=("-m", "gateway_svc"),
+        environ={**environ, "GATEWAY_LISTEN": address},
+        log=folder / f"{name}.log",
+        probe=lambda: grpc_probe(address),
+    )
 
 
 def _python(

@@ -69,8 +69,9 @@ class _Method:
 class FrameChannel(grpc.aio.Channel):
     """Calls the servers behind `channel` in frames, over `streams` streams at most.
 
-    A stream stays with one replica, so several of them share the load of several replicas; a
-    quiet caller uses one. Other methods than those of contracts (health) are called in the plain
+    A stream stays with one replica, so several of them share the load of several replicas: where
+    two have come to the same one, the later is opened anew, a few times. A quiet caller uses one.
+    Other methods than those of contracts (health) are called in the plain
     way. `clock` gives monotonic seconds; once `generation` gives another object, streams opened
     before are ended.
     """
@@ -89,6 +90,7 @@ class FrameChannel(grpc.aio.Channel):
         self._exchange = frame_service_pb2_grpc.FrameServiceStub(channel).Exchange
         self._streams: list[FrameStream | None] = [None] * streams
         self._generations: list[object] = [None] * streams
+        self._looks = [0] * streams  # how often a place was opened anew to meet another replica
         self._plain_until_s = 0.0
         self._parting: set[asyncio.Task[None]] = set()
 
@@ -191,7 +193,7 @@ class FrameChannel(grpc.aio.Channel):
         """Return the stream with the least under way; a quiet one before one not yet opened."""
         found, place = None, 0
         for index, stream in enumerate(self._streams):
-            if stream is not None and not self._is_good(stream, index):
+            if stream is not None and not self._stays(stream, index):
                 self._part_from(stream)
                 stream = self._streams[index] = None  # noqa: PLW2901 - its place is free
             if stream is None:
@@ -205,6 +207,23 @@ class FrameChannel(grpc.aio.Channel):
             self._streams[place] = found
             self._generations[place] = self._generation()
         return found
+
+    def _stays(self, stream: FrameStream, index: int) -> bool:
+        if not self._is_good(stream, index):
+            self._looks = [0] * len(self._looks)  # replicas may have come and gone
+            return False
+        # As often as there are streams: with fewer replicas than those, two must share one.
+        if self._looks[index] < len(self._looks) and self._is_double(stream, index):
+            self._looks[index] += 1
+            return False
+        return True
+
+    def _is_double(self, stream: FrameStream, index: int) -> bool:
+        """Whether an earlier stream goes to the same replica."""
+        return stream.server is not None and any(
+            earlier is not None and earlier.server == stream.server
+            for earlier in self._streams[:index]
+        )
 
     def _is_good(self, stream: FrameStream, index: int) -> bool:
         return (

@@ -17,6 +17,7 @@ import structlog
 from payments.frames.v1 import frame_service_pb2 as pb
 from payments.frames.v1 import frame_service_pb2_grpc
 
+NAME_KEY = "frames-server"  # of the stream's initial metadata: which process answers
 _MOST_ANSWERS = 64  # a frame
 _MOST_UNDER_WAY = 1024  # of one stream; beyond that the stream is not read, and gRPC's flow
 # control holds the caller back
@@ -94,9 +95,11 @@ class _Stream:
 class FrameServicer(frame_service_pb2_grpc.FrameServiceServicer):
     """Serves the methods of `handlers` to calls that come in frames."""
 
-    def __init__(self, *, handlers: Mapping[str, Any], intercept: Intercept) -> None:
+    def __init__(self, *, handlers: Mapping[str, Any], intercept: Intercept, name: str) -> None:
+        """Wire it; `name` tells callers this process from others."""
         self._handlers = handlers
         self._intercept = intercept
+        self._name = ((NAME_KEY, name),)
         self._wrapped: dict[str, Any] = {}
         self._draining = asyncio.Event()
 
@@ -108,7 +111,7 @@ class FrameServicer(frame_service_pb2_grpc.FrameServiceServicer):
         self, request_iterator: AsyncIterator[pb.ExchangeRequest], context: Any
     ) -> AsyncIterator[pb.ExchangeResponse]:
         """Answer the calls of one stream until its caller ends it."""
-        await context.send_initial_metadata(())  # "I know frames", before the first answer
+        await context.send_initial_metadata(self._name)  # "I know frames", before any answer
         stream = _Stream()
         reading = asyncio.create_task(self._read(request_iterator, stream))
         draining = asyncio.create_task(self._tell_on_drain(stream))

@@ -3,12 +3,13 @@
 import asyncio
 import itertools
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import grpc
 
+from chassis.frame_server import NAME_KEY
 from payments.frames.v1 import frame_service_pb2 as pb
 
 _MOST_CALLS = 64  # a frame: beyond that a larger one saves nothing
@@ -45,6 +46,7 @@ class FrameStream:
         self._parting = False
         self.ended = False  # start no more calls here
         self.opened_s = clock()
+        self.server: str | None = None  # who is at the other end, once it has said so
 
     @property
     def under_way(self) -> int:
@@ -118,7 +120,7 @@ class FrameStream:
         try:
             # The server opens the stream before anything is written: a write that meets an end
             # would hide its status behind an error of gRPC's own ("Internal error from Core").
-            await self._rpc.initial_metadata()
+            self.server = _name_in(await self._rpc.initial_metadata())
             while not self._rpc.done():
                 await self._something.wait()
                 self._something.clear()
@@ -169,6 +171,11 @@ class FrameStream:
                 answer.set_exception(problem)
         self._parting = True
         self._something.set()
+
+
+def _name_in(metadata: Iterable[tuple[str, str | bytes]] | None) -> str | None:
+    names = [str(value) for key, value in metadata or () if key == NAME_KEY]
+    return names[0] if names else None
 
 
 def _as_lost(error: grpc.aio.AioRpcError) -> Exception:

@@ -1,5 +1,6 @@
 """A grpc.aio server: contract services behind one interceptor, in frames too; health; drain."""
 
+import uuid
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -55,7 +56,9 @@ class Server:
         services: Iterable[ServiceDescriptor],
         with_reflection: bool,
         tls: TlsFiles | None = None,
+        name: str | None = None,
     ) -> None:
+        """Wire it; `name` tells this process from its replicas, and is drawn if not given."""
         self._listen = self.address = listen
         self._tls = tls
         self.interceptor = interceptor
@@ -65,7 +68,9 @@ class Server:
         table = Handlers(server=self.grpc_server)
         self.handlers: Any = table  # generated code wants a server, and needs these two methods
         self._frames = FrameServicer(
-            handlers=table.by_method, intercept=interceptor.intercept_service
+            handlers=table.by_method,
+            intercept=interceptor.intercept_service,
+            name=name or uuid.uuid4().hex,
         )
         frame_service_pb2_grpc.add_FrameServiceServicer_to_server(self._frames, self.grpc_server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self.grpc_server)

@@ -13,6 +13,7 @@
 | meets a stream that breaks | UNAVAILABLE; the next call opens another |
 | meets a server that leaves | is answered; the next goes elsewhere |
 | many at once | travel in few frames, each with its own answer |
+| beside others, to several replicas | streams that came to one replica spread over all |
 """
 
 import asyncio
@@ -68,7 +69,9 @@ def _method(channel: Any, path: str = _METHOD) -> Any:
 
 
 @asynccontextmanager
-async def _world(serve: Serve, *, with_frames: bool = True) -> AsyncIterator[_World]:
+async def _world(
+    serve: Serve, *, with_frames: bool = True, name: str = "one"
+) -> AsyncIterator[_World]:
     handler: Any = grpc.unary_unary_rpc_method_handler(
         serve,
         request_deserializer=health_pb2.HealthCheckRequest.FromString,
@@ -78,7 +81,7 @@ async def _world(serve: Serve, *, with_frames: bool = True) -> AsyncIterator[_Wo
     server.add_generic_rpc_handlers(
         (grpc.method_handlers_generic_handler("test.Echo", {"Say": handler}),)
     )
-    frames = FrameServicer(handlers={_METHOD: handler}, intercept=_continue)
+    frames = FrameServicer(handlers={_METHOD: handler}, intercept=_continue, name=name)
     if with_frames:
         frame_service_pb2_grpc.add_FrameServiceServicer_to_server(frames, server)
     port = server.add_insecure_port("127.0.0.1:0")
@@ -163,9 +166,11 @@ class _Held:
         self.started = asyncio.Event()
         self.release = asyncio.Event()
         self.cancelled = asyncio.Event()
+        self.quick = 0
 
     async def __call__(self, request: Any, _: Any) -> Any:
         if request.service == "quick":
+            self.quick += 1
             return request
         self.started.set()
         try:
@@ -371,4 +376,69 @@ async def test_several_streams_share_the_calls_and_a_quiet_caller_uses_one() -> 
         assert [one.under_way for one in channel._streams if one is not None] == [5, 5]
         held.release.set()
         await asyncio.gather(*asking)
+        await channel.close()
+
+
+def _servers(channel: FrameChannel) -> list[str | None]:
+    """Return to which server each stream has come; None where it has not said so yet."""
+    return [one.server for one in channel._streams if one is not None]
+
+
+async def _held_calls(channel: FrameChannel, say: Any, *, count: int) -> list[Any]:
+    """Start calls one after the other, each once every stream has come to its server."""
+    calls = []
+    for _ in range(count):
+        calls.append(say(health_pb2.HealthCheckRequest(service="slow"), timeout=_TIMEOUT_S))
+        await asyncio.sleep(0)  # it has chosen its stream
+        await _until(lambda: None not in _servers(channel))
+    return calls
+
+
+async def test_two_streams_that_came_to_one_replica_spread_over_both() -> None:
+    one, two = _Held(), _Held()
+    async with (
+        _world(one.__call__, name="one") as first,
+        _world(two.__call__, name="two") as second,
+    ):
+        plain = grpc.aio.insecure_channel(
+            f"ipv4:127.0.0.1:{first.port},127.0.0.1:{second.port}",
+            options=(("grpc.service_config", '{"loadBalancingConfig": [{"round_robin": {}}]}'),),
+        )
+        channel = FrameChannel(channel=plain, streams=2)
+        say, say_plainly = _method(channel), _method(plain)
+        quick = health_pb2.HealthCheckRequest(service="quick")
+        while not (one.quick and two.quick):  # both are connected
+            await say_plainly(quick)
+        calls = await _held_calls(channel, say, count=1)
+        await say_plainly(quick)  # it takes the other replica's turn
+        calls += await _held_calls(channel, say, count=1)
+        assert len(set(_servers(channel))) == 1
+        calls += await _held_calls(channel, say, count=1)
+        assert set(_servers(channel)) == {"one", "two"}
+        for held in (one, two):
+            held.release.set()
+        await asyncio.gather(*calls)
+        await channel.close()
+
+
+async def test_two_streams_to_the_only_replica_are_opened_a_few_times_and_stay(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    held, opened = _Held(), 0
+    async with _world(held) as world:
+        channel = FrameChannel(
+            channel=grpc.aio.insecure_channel(f"127.0.0.1:{world.port}"), streams=2
+        )
+        exchange = channel._exchange
+
+        def counted() -> Any:
+            nonlocal opened
+            opened += 1
+            return exchange()
+
+        monkeypatch.setattr(channel, "_exchange", counted)
+        calls = await _held_calls(channel, _method(channel), count=9)
+        assert opened == 4  # both, and the second twice more
+        held.release.set()
+        await asyncio.gather(*calls)
         await channel.close()

@@ -47,7 +47,8 @@ class FrameServiceServicer:
     """
 
     def Exchange(self, request_iterator, context):
-        """Exchange frames of calls for frames of answers, in any order, until one side ends.
+        """Exchange frames of calls for frames of answers, in any order, until one side ends. The server's
+        initial metadata comes at once; "frames-server" in it tells its process from its replicas.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

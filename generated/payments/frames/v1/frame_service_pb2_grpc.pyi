@@ -23,7 +23,9 @@ class FrameServiceStub:
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     Exchange: _aio.StreamStreamMultiCallable[_frame_service_pb2.ExchangeRequest, _frame_service_pb2.ExchangeResponse]
-    """Exchange frames of calls for frames of answers, in any order, until one side ends."""
+    """Exchange frames of calls for frames of answers, in any order, until one side ends. The server's
+    initial metadata comes at once; "frames-server" in it tells its process from its replicas.
+    """
 
 class FrameServiceServicer(metaclass=_abc_1.ABCMeta):
     """Carries calls of the other services of the same server."""
@@ -34,6 +36,8 @@ class FrameServiceServicer(metaclass=_abc_1.ABCMeta):
         request_iterator: _abc.AsyncIterator[_frame_service_pb2.ExchangeRequest],
         context: _aio.ServicerContext[_abc.AsyncIterator[_frame_service_pb2.ExchangeRequest], _abc.AsyncIterator[_frame_service_pb2.ExchangeResponse]],
     ) -> _abc.AsyncIterator[_frame_service_pb2.ExchangeResponse]:
-        """Exchange frames of calls for frames of answers, in any order, until one side ends."""
+        """Exchange frames of calls for frames of answers, in any order, until one side ends. The server's
+        initial metadata comes at once; "frames-server" in it tells its process from its replicas.
+        """
 
 def add_FrameServiceServicer_to_server(servicer: FrameServiceServicer, server: _aio.Server) -> None: ...
