@@ -24,6 +24,7 @@ from payments.frames.v1 import frame_service_pb2_grpc
 _GRPCS_OWN = "/grpc."  # health, reflection
 _PLAIN_FOR_S = 60.0  # how long a server that lacks the service is called in the plain way
 _LONGEST_S = 60.0  # of a stream: the next one may meet another replica
+_DOUBLE_S = 5.0  # of one to a replica that another goes to: there may be one without any
 _CODES: dict[int, grpc.StatusCode] = {code.value[0]: code for code in grpc.StatusCode}
 
 Metadata = Sequence[tuple[str, str | bytes]]
@@ -70,7 +71,7 @@ class FrameChannel(grpc.aio.Channel):
     """Calls the servers behind `channel` in frames, over `streams` streams at most.
 
     A stream stays with one replica, so several of them share the load of several replicas: where
-    two have come to the same one, the later is opened anew, a few times. A quiet caller uses one.
+    two have come to the same one, the later is soon opened anew. A quiet caller uses one.
     Other methods than those of contracts (health) are called in the plain
     way. `clock` gives monotonic seconds; once `generation` gives another object, streams opened
     before are ended.
@@ -90,7 +91,6 @@ class FrameChannel(grpc.aio.Channel):
         self._exchange = frame_service_pb2_grpc.FrameServiceStub(channel).Exchange
         self._streams: list[FrameStream | None] = [None] * streams
         self._generations: list[object] = [None] * streams
-        self._looks = [0] * streams  # how often a place was opened anew to meet another replica
         self._plain_until_s = 0.0
         self._parting: set[asyncio.Task[None]] = set()
 
@@ -193,7 +193,7 @@ class FrameChannel(grpc.aio.Channel):
         """Return the stream with the least under way; a quiet one before one not yet opened."""
         found, place = None, 0
         for index, stream in enumerate(self._streams):
-            if stream is not None and not self._stays(stream, index):
+            if stream is not None and not self._is_good(stream, index):
                 self._part_from(stream)
                 stream = self._streams[index] = None  # noqa: PLW2901 - its place is free
             if stream is None:
@@ -208,16 +208,6 @@ class FrameChannel(grpc.aio.Channel):
             self._generations[place] = self._generation()
         return found
 
-    def _stays(self, stream: FrameStream, index: int) -> bool:
-        if not self._is_good(stream, index):
-            self._looks = [0] * len(self._looks)  # replicas may have come and gone
-            return False
-        # As often as there are streams: with fewer replicas than those, two must share one.
-        if self._looks[index] < len(self._looks) and self._is_double(stream, index):
-            self._looks[index] += 1
-            return False
-        return True
-
     def _is_double(self, stream: FrameStream, index: int) -> bool:
         """Whether an earlier stream goes to the same replica."""
         return stream.server is not None and any(
@@ -226,9 +216,10 @@ class FrameChannel(grpc.aio.Channel):
         )
 
     def _is_good(self, stream: FrameStream, index: int) -> bool:
+        longest_s = _DOUBLE_S if self._is_double(stream, index) else _LONGEST_S
         return (
             not stream.ended
-            and self._clock() - stream.opened_s < _LONGEST_S
+            and self._clock() - stream.opened_s < longest_s
             and self._generations[index] is self._generation()
         )
 

@@ -404,7 +404,8 @@ async def test_two_streams_that_came_to_one_replica_spread_over_both() -> None:
             f"ipv4:127.0.0.1:{first.port},127.0.0.1:{second.port}",
             options=(("grpc.service_config", '{"loadBalancingConfig": [{"round_robin": {}}]}'),),
         )
-        channel = FrameChannel(channel=plain, streams=2)
+        now_s = 1000.0
+        channel = FrameChannel(channel=plain, streams=2, clock=lambda: now_s)
         say, say_plainly = _method(channel), _method(plain)
         quick = health_pb2.HealthCheckRequest(service="quick")
         while not (one.quick and two.quick):  # both are connected
@@ -412,7 +413,9 @@ async def test_two_streams_that_came_to_one_replica_spread_over_both() -> None:
         calls = await _held_calls(channel, say, count=1)
         await say_plainly(quick)  # it takes the other replica's turn
         calls += await _held_calls(channel, say, count=1)
-        assert len(set(_servers(channel))) == 1
+        calls += await _held_calls(channel, say, count=3)
+        assert len(set(_servers(channel))) == 1  # not at once: there may be no other
+        now_s += 5
         calls += await _held_calls(channel, say, count=1)
         assert set(_servers(channel)) == {"one", "two"}
         for held in (one, two):
@@ -421,13 +424,15 @@ async def test_two_streams_that_came_to_one_replica_spread_over_both() -> None:
         await channel.close()
 
 
-async def test_two_streams_to_the_only_replica_are_opened_a_few_times_and_stay(
+async def test_a_second_stream_to_the_only_replica_is_opened_anew_every_few_seconds(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    held, opened = _Held(), 0
+    held, opened, now_s = _Held(), 0, 1000.0
     async with _world(held) as world:
         channel = FrameChannel(
-            channel=grpc.aio.insecure_channel(f"127.0.0.1:{world.port}"), streams=2
+            channel=grpc.aio.insecure_channel(f"127.0.0.1:{world.port}"),
+            streams=2,
+            clock=lambda: now_s,
         )
         exchange = channel._exchange
 
@@ -437,8 +442,11 @@ async def test_two_streams_to_the_only_replica_are_opened_a_few_times_and_stay(
             return exchange()
 
         monkeypatch.setattr(channel, "_exchange", counted)
-        calls = await _held_calls(channel, _method(channel), count=9)
-        assert opened == 4  # both, and the second twice more
+        calls = await _held_calls(channel, _method(channel), count=5)
+        assert opened == 2
+        now_s += 5
+        calls += await _held_calls(channel, _method(channel), count=5)
+        assert opened == 3
         held.release.set()
         await asyncio.gather(*calls)
         await channel.close()
