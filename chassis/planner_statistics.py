@@ -14,7 +14,8 @@ from sqlalchemy import text
 from chassis.database import Database, DatabaseUnavailable
 
 _FEWEST = 200  # rows: what fits a few pages is read whole by every good plan
-# Above, a tenth of a table is so much that autovacuum comes in time.
+# Above, a tenth of a table is so much that autovacuum comes in time; and what came all at once, as
+# from a backup, may take longer to read than a statement may run.
 _MOST = 100_000
 
 # Rows, not changes: a table that only changes keeps its size, and with it its plans.
@@ -27,6 +28,7 @@ _GROWN = text(
       AND s.n_live_tup > :fewest
       AND s.n_live_tup > 2 * c.reltuples
       AND c.reltuples < :most
+      AND s.n_live_tup < 2 * :most
       AND pg_has_role(c.relowner, 'USAGE')
     ORDER BY c.relname
     """

@@ -8,6 +8,7 @@
 | that doubled                               | is analysed again                           |
 | that changes and keeps its size            | is left alone                               |
 | that was large when it was analysed        | is autovacuum's                             |
+| that came large, as from a backup          | is autovacuum's                             |
 | that another one holds                     | is left for the next time, without a wait   |
 | of another owner                           | is left alone                               |
 | on SQLite                                  | has no such statistics                      |
@@ -119,6 +120,12 @@ async def test_a_table_that_only_changes_is_left_alone(database: Database) -> No
     for number in range(4):
         await _run(database, f"UPDATE {_QUOTED} SET word = 'word {number}'")
     assert await statistics.run_once() == []
+
+
+async def test_a_table_that_came_large_is_left_to_autovacuum(database: Database) -> None:
+    await _grow(database, rows=1000)
+    assert await PlannerStatistics(database=database, most=500).run_once() == []
+    assert await PlannerStatistics(database=database, most=501).run_once() == [_TABLE]
 
 
 async def test_a_large_table_is_left_to_autovacuum(database: Database) -> None:
