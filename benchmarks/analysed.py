@@ -8,10 +8,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from chassis.database import Database
-from chassis.planner_statistics import PlannerStatistics
+from chassis.planner_statistics import LOOK_INTERVAL_S, PlannerStatistics
 from chassis.process import repeat
-
-_INTERVAL_S = 2.0
 
 
 @asynccontextmanager
@@ -20,7 +18,7 @@ async def analysed(*, url: str) -> AsyncIterator[None]:
     database, stop = Database(url=url), asyncio.Event()
     statistics = PlannerStatistics(database=database)
     looking = asyncio.create_task(
-        repeat(run_once=statistics.run_once, pause_s=_INTERVAL_S, stop=stop)
+        repeat(run_once=statistics.run_once, pause_s=LOOK_INTERVAL_S, stop=stop)
     )
     try:
         yield

@@ -240,15 +240,16 @@ async def _end(producer: AIOKafkaProducer) -> None:
         # A sender waits for what is under way, with a silent broker for long; one that was never
         # run raises that it is cancelled. The connections must be closed all the same.
         ended = asyncio.create_task(closing())
+        ended.add_done_callback(_heard_of)
         await asyncio.wait({ended}, timeout=_CLOSE_TIMEOUT_S)
         ended.cancel()
-        await asyncio.gather(ended, return_exceptions=True)
+        await asyncio.wait({ended}, timeout=_CLOSE_TIMEOUT_S)  # closing a client may go on
 
 
-def _heard_of(starting: asyncio.Task[None]) -> None:
-    """Take the exception of a start that nobody waits for any more."""
-    if not starting.cancelled():
-        starting.exception()
+def _heard_of(task: asyncio.Task[None]) -> None:
+    """Take the exception of a start or an end that nobody waits for any more."""
+    if not task.cancelled():
+        task.exception()
 
 
 def _unknown(producer: AIOKafkaProducer, topics: set[str]) -> set[str]:

@@ -13,6 +13,7 @@ from sqlalchemy import text
 
 from chassis.database import Database, DatabaseUnavailable
 
+LOOK_INTERVAL_S = 2.0
 _FEWEST = 200  # rows: what fits a few pages is read whole by every good plan
 # Above, a tenth of a table is so much that autovacuum comes in time; and what came all at once, as
 # from a backup, may take longer to read than a statement may run.
@@ -48,7 +49,7 @@ class PlannerStatistics:
     async def run_once(self) -> Sequence[str]:
         """Analyse what has doubled and return those tables' names; on SQLite there are none.
 
-        A table that another one analyses or changes at this moment is left for the next time.
+        A table that another one analyses or alters at this moment is left for the next time.
         """
         if self._database.dialect != "postgresql":
             return []
@@ -59,12 +60,19 @@ class PlannerStatistics:
             return []
 
     async def _analyse(self) -> Sequence[str]:
-        async with self._database.reading() as connection:
-            grown = (await connection.execute(_GROWN, self._given)).scalars().all()
+        grown = await self._grown()
         for table in grown:
             # A transaction each: its lock keeps others from altering the table.
             async with self._database.transaction(name="analyze") as connection:
                 name = connection.dialect.identifier_preparer.quote_identifier(table)
                 await connection.execute(text(f"ANALYZE (SKIP_LOCKED) {name}"))
+        # What was skipped is told of by a warning alone, which no driver hands on.
+        skipped = await self._grown() if grown else ()
+        analysed = [table for table in grown if table not in skipped]
+        for table in analysed:
             _log.info("table_analysed", table=table)
-        return grown
+        return analysed
+
+    async def _grown(self) -> Sequence[str]:
+        async with self._database.reading() as connection:
+            return (await connection.execute(_GROWN, self._given)).scalars().all()

@@ -4,7 +4,7 @@ import asyncio
 import random
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -19,7 +19,7 @@ from chassis.errors import Reasons, ServiceError
 from chassis.group_commit import GroupCommit, QueueFull, WriterFailed
 from chassis.http_client import HttpClient
 from chassis.leadership import PROOF_INTERVAL_S, leadership_of
-from chassis.planner_statistics import PlannerStatistics
+from chassis.planner_statistics import LOOK_INTERVAL_S, PlannerStatistics
 from chassis.process import repeat
 from chassis.publisher import Publisher, publisher_from_url
 from chassis.rate_limit import RateLimit
@@ -59,7 +59,6 @@ _SERVICES = (
 )
 _PROBE_INTERVAL_S = 2.0
 _MEASURE_INTERVAL_S = 5.0
-_ANALYSE_INTERVAL_S = 2.0
 _RELAY_LOCK = 7_150_002  # any number of ours; migrations have the one before
 _LONGEST_PAUSE = timedelta(minutes=15)
 
@@ -269,31 +268,18 @@ class GatewayProcess:
         self._loops = [
             asyncio.create_task(self.relay.run(self._stopping), name="relay"),
             asyncio.create_task(self.completer.run(self._stopping), name="completer"),
-            asyncio.create_task(
-                repeat(run_once=self.probe_once, pause_s=_PROBE_INTERVAL_S, stop=self._stopping),
-                name="health",
-            ),
-            asyncio.create_task(
-                repeat(
-                    run_once=self._statistics.run_once,
-                    pause_s=_ANALYSE_INTERVAL_S,
-                    stop=self._stopping,
-                ),
-                name="statistics",
-            ),
+            self._loop("health", self.probe_once, _PROBE_INTERVAL_S),
+            self._loop("statistics", self._statistics.run_once, LOOK_INTERVAL_S),
         ]
         if self.metrics.served:
-            self._loops.append(
-                asyncio.create_task(
-                    repeat(
-                        run_once=self.metrics.run_once,
-                        pause_s=_MEASURE_INTERVAL_S,
-                        stop=self._stopping,
-                    ),
-                    name="metrics",
-                )
-            )
+            self._loops.append(self._loop("metrics", self.metrics.run_once, _MEASURE_INTERVAL_S))
         return address
+
+    def _loop(
+        self, name: str, run_once: Callable[[], Awaitable[object]], pause_s: float
+    ) -> asyncio.Task[None]:
+        again = repeat(run_once=run_once, pause_s=pause_s, stop=self._stopping)
+        return asyncio.create_task(again, name=name)
 
     @property
     def address(self) -> Address:

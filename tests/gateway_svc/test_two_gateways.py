@@ -4,6 +4,7 @@
 |-------------------------------------|-----------------------------------------------------|
 | both run                            | one relays, the other serves calls all the same     |
 | the one that relays stops           | its last events are out; the other relays at once   |
+| a table grows                       | it is analysed, whoever leads                       |
 """
 
 import asyncio
@@ -11,8 +12,10 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from sqlalchemy import text
 
 from chassis import outbox
 from chassis.kafka import KafkaOptions, TopicPlan, create_topics
@@ -85,3 +88,27 @@ async def test_one_of_two_gateways_relays_and_the_other_takes_over(
             await _eventually(lambda: second.leadership.tenure is not None)
             found = await _delivered(kafka.bootstrap, topic, count=4)
     assert found == ["one", "two", "three", "four"]
+
+
+async def test_a_table_that_grows_is_analysed_by_a_running_gateway(
+    postgres_url: str, tmp_path: Path
+) -> None:
+    settings = gateway_settings(
+        tmp_path=tmp_path, key=SigningKey(key_id="test"), environ={"DATABASE_URL": postgres_url}
+    )
+    async with running_gateway(settings=settings) as (gateway, _address):
+
+        async def ran(*statements: str) -> Any:
+            async with gateway.database.transaction() as connection:
+                for statement in statements:
+                    found = await connection.execute(text(statement))
+                return found.scalar() if found.returns_rows else None
+
+        await ran(
+            "CREATE TABLE grown (id bigint) WITH (autovacuum_enabled = off)",
+            "INSERT INTO grown SELECT * FROM generate_series(1, 500)",
+            "SELECT pg_stat_force_next_flush()",
+        )
+        async with asyncio.timeout(30):
+            while await ran("SELECT reltuples FROM pg_class WHERE relname = 'grown'") != 500:  # noqa: ASYNC110 - the database has no event
+                await asyncio.sleep(0.1)
