@@ -31,13 +31,15 @@ from sqlalchemy import (
     text,
     update,
 )
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from chassis.columns import COUNTED_ID, UtcDateTime
 from chassis.due import LONGEST_WAIT, is_ahead
-from chassis.sets import insert_set
+from chassis.sets import insert_given, insert_set, rows_given
 
 _ERROR_LENGTH = 500
+_APPENDED = ("event_id", "topic", "event_key", "value", "request_id", "created_at")
 
 # The rows that were tried in vain: few, whatever the size of the backlog.
 WAITING = "published_at IS NULL AND (parked_at IS NOT NULL OR next_attempt_at IS NOT NULL)"
@@ -108,19 +110,31 @@ async def append(
     await insert_set(
         connection=connection,
         table=table,
-        rows=[
-            {
-                "event_id": event.event_id,
-                "topic": event.topic,
-                "event_key": event.key,
-                "value": event.value,
-                "request_id": event.request_id,
-                "created_at": at,
-            }
-            for event in events
-        ],
+        rows=_rows(events, at),
         skip_conflicts=False,  # an event that is there already is a fault, not a repeat
     )
+
+
+def appending(
+    *, table: Table, events: Sequence[Event], at: datetime
+) -> tuple[postgresql.Insert, dict[str, Any]]:
+    """Return what `append` does as a statement of PostgreSQL, and its parameters."""
+    statement = insert_given(table=table, name="event", columns=_APPENDED)
+    return statement, rows_given(name="event", columns=_APPENDED, rows=_rows(events, at))
+
+
+def _rows(events: Sequence[Event], at: datetime) -> list[dict[str, Any]]:
+    return [
+        {
+            "event_id": event.event_id,
+            "topic": event.topic,
+            "event_key": event.key,
+            "value": event.value,
+            "request_id": event.request_id,
+            "created_at": at,
+        }
+        for event in events
+    ]
 
 
 async def claim(

@@ -15,8 +15,10 @@ from sqlalchemy import (
     Row,
     Select,
     Table,
+    TableValuedAlias,
     any_,
     bindparam,
+    cast,
     func,
     literal_column,
     select,
@@ -27,15 +29,27 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.types import TypeEngine
 
 _POSTGRESQL = "postgresql"
+_GIVEN = "given"
 
 
 def among(*, column: ColumnElement[Any], name: str, dialect: str) -> ColumnElement[bool]:
     """Return the condition that `column` is one of the list given as parameter `name`."""
     if dialect == _POSTGRESQL:
-        return column == any_(bindparam(name, type_=ARRAY(column.type)))
+        return column == any_(_unseen(name, column.type))
     return column.in_(bindparam(name, expanding=True))
+
+
+def _unseen(name: str, kind: TypeEngine[Any]) -> ColumnElement[Any]:
+    """Return the list given as parameter `name`, whose length the planner does not see.
+
+    A plan made for its length is made anew each time: 1 ms and more for what runs in 0.2, and as a
+    short list looks cheaper than one of unknown length, PostgreSQL would always choose to.
+    """
+    kind = ARRAY(kind)
+    return cast(select(bindparam(name, type_=kind)).scalar_subquery(), kind)
 
 
 def with_rows(
@@ -49,17 +63,9 @@ def with_rows(
     """
     if dialect != _POSTGRESQL:
         return wanted.where(tuple_(*columns).in_(bindparam(name, expanding=True)))
-    places = [f"{name}_{place}" for place in range(len(columns))]
-    given = (
-        func.unnest(
-            *(
-                bindparam(place, type_=ARRAY(column.type))
-                for place, column in zip(places, columns, strict=True)
-            )
-        )
-        .table_valued(*places, name=name)
-        .render_derived()
-    )
+    places = _places(len(columns))
+    types = {place: column.type for place, column in zip(places, columns, strict=True)}
+    given = given_rows(name=name, types=types)
     found = (
         wanted.where(
             *(column == given.c[place] for place, column in zip(places, columns, strict=True))
@@ -75,8 +81,29 @@ def rows_as(*, name: str, rows: Sequence[tuple[Any, ...]], dialect: str) -> dict
     rows = list(dict.fromkeys(rows))
     if dialect != _POSTGRESQL:
         return {name: rows}
-    width = len(rows[0]) if rows else 0
-    return {f"{name}_{place}": [row[place] for row in rows] for place in range(width)}
+    places = _places(len(rows[0]) if rows else 0)
+    found = [dict(zip(places, row, strict=True)) for row in rows]
+    return rows_given(name=name, columns=places, rows=found)
+
+
+def _places(width: int) -> list[str]:
+    return [str(place) for place in range(width)]
+
+
+def given_rows(*, name: str, types: Mapping[str, TypeEngine[Any]]) -> TableValuedAlias:
+    """Return the rows of `rows_given(name=...)` as a table of PostgreSQL.
+
+    `types` are those of its columns; one more, `place`, counts the rows from 1 on.
+    """
+    given = func.unnest(*(_unseen(f"{name}_{column}", kind) for column, kind in types.items()))
+    return given.table_valued(*types, with_ordinality="place", name=name).render_derived()
+
+
+def rows_given(
+    *, name: str, columns: Iterable[str], rows: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    """Return the parameters of `given_rows`: for each column of `rows` the list of its values."""
+    return {f"{name}_{column}": [row[column] for row in rows] for column in columns}
 
 
 async def insert_set(
@@ -109,7 +136,8 @@ def inserting(
     if dialect != _POSTGRESQL:
         return sqlite.insert(table).values(list(rows)), {}
     names = tuple(rows[0])
-    return _insert_unnested(table, names), {name: [row[name] for row in rows] for name in names}
+    given = rows_given(name=_GIVEN, columns=names, rows=rows)
+    return insert_given(table=table, name=_GIVEN, columns=names), given
 
 
 async def update_set(
@@ -131,7 +159,7 @@ async def update_set(
     dialect = connection.dialect.name
     statement = _update_of(table, key, names, keep_if_null, dialect)
     if dialect == _POSTGRESQL:
-        given = {_given(name): [row[name] for row in rows] for name in (key, *names)}
+        given = rows_given(name=_GIVEN, columns=(key, *names), rows=rows)
         await connection.execute(statement, given)
     else:
         await connection.execute(
@@ -140,7 +168,7 @@ async def update_set(
 
 
 def _given(name: str) -> str:
-    return f"given_{name}"  # a parameter named as a column means something else to SQLAlchemy
+    return f"{_GIVEN}_{name}"  # a parameter named as a column means something else to SQLAlchemy
 
 
 @lru_cache(maxsize=64)
@@ -148,14 +176,8 @@ def _update_of(
     table: Table, key: str, names: tuple[str, ...], keep_if_null: frozenset[str], dialect: str
 ) -> Any:
     if dialect == _POSTGRESQL:
-        columns = (key, *names)
-        given = (
-            func.unnest(
-                *(bindparam(_given(name), type_=ARRAY(table.c[name].type)) for name in columns)
-            )
-            .table_valued(*columns, name="given")
-            .render_derived()
-        )
+        types = {name: table.c[name].type for name in (key, *names)}
+        given = given_rows(name=_GIVEN, types=types)
         values = {name: given.c[name] for name in names}
         own = given.c[key]
     else:
@@ -174,15 +196,11 @@ def _update_of(
 
 
 @lru_cache(maxsize=256)
-def _insert_unnested(table: Table, names: tuple[str, ...]) -> Any:
-    given = (
-        func.unnest(*(bindparam(name, type_=ARRAY(table.c[name].type)) for name in names))
-        .table_valued(*names, name="given")
-        .render_derived()
-    )
-    return postgresql.insert(table).from_select(
-        list(names), select(*(given.c[name] for name in names))
-    )
+def insert_given(*, table: Table, name: str, columns: tuple[str, ...]) -> postgresql.Insert:
+    """Return PostgreSQL's INSERT of the rows of `rows_given(name=...)`, in their order."""
+    given = given_rows(name=name, types={column: table.c[column].type for column in columns})
+    rows = select(*(given.c[column] for column in columns)).order_by(given.c.place)
+    return postgresql.insert(table).from_select(list(columns), rows)
 
 
 def _landing(insert: Any, table: Table, returning: tuple[str, ...], *, skip_conflicts: bool) -> Any:

@@ -5,7 +5,7 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import bindparam, select, update
+from sqlalchemy import Update, bindparam, case, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from chassis.sets import among
@@ -21,40 +21,44 @@ async def settle_bills(
 
     :raises Overtaken: one is no longer open; the caller's transaction must be rolled back.
     """
-    await _leave_open(connection, paid, BillState.PAID, "payment applied", at)
-    await _leave_open(
-        connection, closed, BillState.CLOSED, "obligation paid through another bill", at
-    )
-
-
-async def _leave_open(
-    connection: AsyncConnection, leaving: Sequence[Bill], state: BillState, cause: str, at: datetime
-) -> None:
-    if not leaving:
+    if not paid and not closed:
         return
-    ids = [bill.bill_id for bill in leaving]
-    changed = (
-        await connection.execute(
-            _leaving(connection.dialect.name),
-            {"ids": ids, "to": state, "moved_at": at, "cause": cause},
-        )
-    ).all()
-    if len(changed) != len(ids):
+    statement, given = settling(paid=paid, closed=closed, at=at, dialect=connection.dialect.name)
+    changed = (await connection.execute(statement, given)).all()
+    if len(changed) != len(paid) + len(closed):
         raise Overtaken
 
 
+def settling(
+    *, paid: Sequence[Bill], closed: Sequence[Bill], at: datetime, dialect: str
+) -> tuple[Update, dict[str, Any]]:
+    """Return the statement that moves those bills, of which each must be open, and its parameters.
+
+    It returns the numbers of those that moved.
+    """
+    closing = [bill.bill_id for bill in closed]
+    leaving = [*(bill.bill_id for bill in paid), *closing]
+    return _settling(dialect), {"leaving": leaving, "closing": closing, "left_at": at}
+
+
 @lru_cache
-def _leaving(dialect: str) -> Any:
-    return (
+def _settling(dialect: str) -> Update:
+    is_closing = among(column=bills.c.id, name="closing", dialect=dialect)
+    moved = (
         update(bills)
         .where(
-            among(column=bills.c.id, name="ids", dialect=dialect), bills.c.state == BillState.OPEN
+            among(column=bills.c.id, name="leaving", dialect=dialect),
+            bills.c.state == BillState.OPEN,
         )
         .values(
-            state=bindparam("to"), state_at=bindparam("moved_at"), state_cause=bindparam("cause")
+            state=case((is_closing, BillState.CLOSED.value), else_=BillState.PAID.value),
+            state_at=bindparam("left_at"),
+            state_cause=case(
+                (is_closing, "obligation paid through another bill"), else_="payment applied"
+            ),
         )
-        .returning(bills.c.id)
     )
+    return moved.returning(bills.c.id)
 
 
 async def find_standing(

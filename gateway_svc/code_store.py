@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import bindparam, case, select, update
+from sqlalchemy import Update, bindparam, case, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from chassis.due import is_due
@@ -147,35 +147,51 @@ async def retire_codes(
     A code may still be paid by somebody, or may have been while its bill was paid in the app:
     it is polled on, unless the bank has just vouched for the payment of this very code.
     """
-    await connection.execute(
-        _retiring(connection.dialect.name),
-        {
-            "obligations": list(obligation_ids),
-            "paid": list(paid_bill_ids),
-            "found": list(paid_bill_ids) if through is Channel.KHQR else [],
-            "at": at,
-        },
+    statement, given = retiring(
+        obligation_ids=obligation_ids,
+        paid_bill_ids=paid_bill_ids,
+        through=through,
+        at=at,
+        dialect=connection.dialect.name,
     )
+    await connection.execute(statement, given)
+
+
+def retiring(
+    *,
+    obligation_ids: Sequence[int],
+    paid_bill_ids: Sequence[int],
+    through: Channel,
+    at: datetime,
+    dialect: str,
+) -> tuple[Update, dict[str, Any]]:
+    """Return the statement of `retire_codes` and its parameters."""
+    return _retiring(dialect), {
+        "retired_of": list(obligation_ids),
+        "retired_paid": list(paid_bill_ids),
+        "retired_found": list(paid_bill_ids) if through is Channel.KHQR else [],
+        "retired_at": at,
+    }
 
 
 @lru_cache
-def _retiring(dialect: str) -> Any:
-    is_paid = among(column=codes.c.bill_id, name="paid", dialect=dialect)
-    is_found = among(column=codes.c.bill_id, name="found", dialect=dialect)
+def _retiring(dialect: str) -> Update:
+    is_paid = among(column=codes.c.bill_id, name="retired_paid", dialect=dialect)
+    is_found = among(column=codes.c.bill_id, name="retired_found", dialect=dialect)
     return (
         update(codes)
         .where(
             codes.c.state == CodeState.LIVE,
             codes.c.bill_id.in_(
                 select(bills.c.id).where(
-                    among(column=bills.c.obligation_id, name="obligations", dialect=dialect)
+                    among(column=bills.c.obligation_id, name="retired_of", dialect=dialect)
                 )
             ),
         )
         .values(
             state=case((is_paid, CodeState.PAID.value), else_=CodeState.SUPERSEDED.value),
             next_poll_at=case((is_found, None), else_=codes.c.next_poll_at),
-            state_at=bindparam("at"),
+            state_at=bindparam("retired_at"),
             state_cause="the obligation was paid",
         )
     )

@@ -11,12 +11,11 @@ import structlog
 
 from chassis.attempts import repeated
 from chassis.database import CommitUnknown, Database
-from chassis.outbox import append
 from gateway_svc.events import EVENTS_PER_SETTLEMENT, EventWriter
 from gateway_svc.payment import Decision, Notice
+from gateway_svc.recording import record_decisions
 from gateway_svc.rows import Overtaken
-from gateway_svc.store import load_book, record_decisions
-from gateway_svc.tables import outbox
+from gateway_svc.store import load_book
 
 _log = structlog.get_logger()
 
@@ -80,15 +79,14 @@ class Confirmation:
             await record_decisions(
                 connection=connection,
                 decisions=fresh,
-                at=now,
+                events=[
+                    event
+                    for decision in fresh
+                    for event in self._events.of_decision(decision=decision, at=now)
+                ],
                 events_per_settlement=EVENTS_PER_SETTLEMENT,
+                at=now,
             )
-            events = [
-                event
-                for decision in fresh
-                for event in self._events.of_decision(decision=decision, at=now)
-            ]
-            await append(connection=connection, table=outbox, events=events, at=now)
 
 
 def _is_same(unheard: Decision | None, found: Decision) -> bool:

@@ -4,7 +4,18 @@ from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Table, and_, bindparam, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Integer,
+    Row,
+    Table,
+    Update,
+    and_,
+    bindparam,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -101,17 +112,25 @@ async def count_events(
     *, connection: AsyncConnection, obligation_ids: Sequence[int], more: int
 ) -> None:
     """Count `more` events to each obligation's sequence."""
-    await connection.execute(
-        _counting_up(connection.dialect.name), {"ids": list(obligation_ids), "more": more}
+    statement, given = counting(
+        obligation_ids=obligation_ids, more=more, dialect=connection.dialect.name
     )
+    await connection.execute(statement, given)
+
+
+def counting(
+    *, obligation_ids: Sequence[int], more: int, dialect: str
+) -> tuple[Update, dict[str, Any]]:
+    """Return the statement of `count_events` and its parameters."""
+    return _counting(dialect), {"counted": list(obligation_ids), "more": more}
 
 
 @lru_cache
-def _counting_up(dialect: str) -> Any:
+def _counting(dialect: str) -> Update:
     return (
         update(obligations)
-        .where(among(column=obligations.c.id, name="ids", dialect=dialect))
-        .values(event_sequence=obligations.c.event_sequence + bindparam("more"))
+        .where(among(column=obligations.c.id, name="counted", dialect=dialect))
+        .values(event_sequence=obligations.c.event_sequence + bindparam("more", type_=Integer))
     )
 
 

@@ -18,8 +18,9 @@ import pytest
 from chassis.database import Database
 from chassis.money import Currency, Money
 from gateway_svc.payment import Confirmed, Decision, Hold, NoticeState, Refusal
+from gateway_svc.recording import record_decisions
 from gateway_svc.rows import Overtaken
-from gateway_svc.store import load_book, record_decisions
+from gateway_svc.store import load_book
 from tests.support.ledger import START, Ledger, notice_for
 
 MISMATCHED = "PAYMENT_VERIFICATION_DATA_MISMATCHED"
@@ -311,8 +312,9 @@ async def test_an_inquiry_waits_for_a_payment_under_way_and_then_nothing_is_due(
         await record_decisions(
             connection=connection,
             decisions=[book.decide(notice)],
-            at=START,
+            events=[],
             events_per_settlement=2,
+            at=START,
         )
     assert not await inquiry
     assert await ledger.rows("SELECT state FROM bills") == [("PAID",)]
@@ -329,8 +331,9 @@ async def test_a_decision_made_on_what_no_longer_holds_is_overtaken(ledger: Ledg
             await record_decisions(
                 connection=connection,
                 decisions=[stale.decide(notice)],
-                at=START,
+                events=[],
                 events_per_settlement=2,
+                at=START,
             )
     assert await ledger.counts("notices", "payments", "applications") == (0, 0, 0)
 
