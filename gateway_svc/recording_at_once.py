@@ -168,5 +168,5 @@ def _applied(paid: CTE, at: Any) -> CTE:
     )
 
 
-def _number_of(part: CTE) -> Select[tuple[int]]:
+def _number_of(part: CTE) -> Select[int]:
     return select(func.count()).select_from(part)
