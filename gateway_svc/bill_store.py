@@ -1,6 +1,7 @@
 """The database's side of bills: what a payment does to them, and how one stands."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
@@ -14,47 +15,57 @@ from gateway_svc.rows import Overtaken, bill_from, obligation_from
 from gateway_svc.tables import bills, obligations, payments
 
 
-async def settle_bills(
-    *, connection: AsyncConnection, paid: Sequence[Bill], closed: Sequence[Bill], at: datetime
-) -> None:
-    """Move open bills to PAID or CLOSED, all of them or none.
+@dataclass(frozen=True, kw_only=True)
+class Leaving:
+    """The bills that are open no longer once their obligations are paid."""
 
-    :raises Overtaken: one is no longer open; the caller's transaction must be rolled back.
+    obligation_ids: Sequence[int]
+    paid: Sequence[Bill]  # themselves
+    closed: Sequence[Bill]  # through others
+
+    def check(self, moved: Iterable[int]) -> None:
+        """Compare with what was open when they were moved.
+
+        :raises Overtaken: one was open no longer, or one was that was not seen; the caller's
+            transaction must be rolled back.
+        """
+        if {bill.bill_id for bill in (*self.paid, *self.closed)} != set(moved):
+            raise Overtaken
+
+
+async def settle_bills(*, connection: AsyncConnection, leaving: Leaving, at: datetime) -> None:
+    """Move the open bills of paid obligations to PAID or CLOSED, all of them or none.
+
+    :raises Overtaken: as `Leaving.check`.
     """
-    if not paid and not closed:
-        return
-    statement, given = settling(paid=paid, closed=closed, at=at, dialect=connection.dialect.name)
-    changed = (await connection.execute(statement, given)).all()
-    if len(changed) != len(paid) + len(closed):
-        raise Overtaken
+    statement, given = settling(leaving=leaving, at=at, dialect=connection.dialect.name)
+    leaving.check((await connection.execute(statement, given)).scalars())
 
 
-def settling(
-    *, paid: Sequence[Bill], closed: Sequence[Bill], at: datetime, dialect: str
-) -> tuple[Update, dict[str, Any]]:
-    """Return the statement that moves those bills, of which each must be open, and its parameters.
-
-    It returns the numbers of those that moved.
-    """
-    closing = [bill.bill_id for bill in closed]
-    leaving = [*(bill.bill_id for bill in paid), *closing]
-    return _settling(dialect), {"leaving": leaving, "closing": closing, "left_at": at}
+def settling(*, leaving: Leaving, at: datetime, dialect: str) -> tuple[Update, dict[str, Any]]:
+    """Return the statement of `settle_bills`, which returns what it moved, and its parameters."""
+    given = {
+        "settled_of": list(leaving.obligation_ids),
+        "settled_paid": [bill.bill_id for bill in leaving.paid],
+        "settled_at": at,
+    }
+    return _settling(dialect), given
 
 
 @lru_cache
 def _settling(dialect: str) -> Update:
-    is_closing = among(column=bills.c.id, name="closing", dialect=dialect)
+    is_paid = among(column=bills.c.id, name="settled_paid", dialect=dialect)
     moved = (
         update(bills)
         .where(
-            among(column=bills.c.id, name="leaving", dialect=dialect),
+            among(column=bills.c.obligation_id, name="settled_of", dialect=dialect),
             bills.c.state == BillState.OPEN,
         )
         .values(
-            state=case((is_closing, BillState.CLOSED.value), else_=BillState.PAID.value),
-            state_at=bindparam("left_at"),
+            state=case((is_paid, BillState.PAID.value), else_=BillState.CLOSED.value),
+            state_at=bindparam("settled_at"),
             state_cause=case(
-                (is_closing, "obligation paid through another bill"), else_="payment applied"
+                (is_paid, "payment applied"), else_="obligation paid through another bill"
             ),
         )
     )

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from chassis.sets import insert_set, rows_as, update_set, with_rows
 from gateway_svc.answers import khqr_answer_text
-from gateway_svc.bill_store import settle_bills
+from gateway_svc.bill_store import Leaving, settle_bills
 from gateway_svc.code_store import retire_codes
 from gateway_svc.khqr_tables import khqr_notices, proofs, verifications
 from gateway_svc.payment import Bill, BillState, Channel, NoticeState, PaymentState
@@ -178,15 +178,16 @@ async def _apply(
     )
     if len(landed) != len(applied):
         raise Overtaken
-    await settle_bills(
-        connection=connection,
+    obligation_ids = [case.obligation.obligation_id for case, _ in applied]
+    leaving = Leaving(
+        obligation_ids=obligation_ids,
         paid=[case.bill for case, _ in applied if case.bill.state is BillState.OPEN],
         closed=[bill for _, payment in applied for bill in payment.closes],
-        at=at,
     )
+    await settle_bills(connection=connection, leaving=leaving, at=at)
     await retire_codes(
         connection=connection,
-        obligation_ids=[case.obligation.obligation_id for case, _ in applied],
+        obligation_ids=obligation_ids,
         paid_bill_ids=[case.bill.bill_id for case, _ in applied],
         through=Channel.KHQR,
         at=at,

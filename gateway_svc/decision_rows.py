@@ -5,7 +5,8 @@ from datetime import datetime
 from typing import Any
 
 from gateway_svc.answers import answer_text
-from gateway_svc.payment import Channel, Decision, PaymentState, Settlement
+from gateway_svc.bill_store import Leaving
+from gateway_svc.payment import BillState, Channel, Decision, PaymentState, Settlement
 from gateway_svc.rows import amount_columns
 
 
@@ -17,6 +18,15 @@ def in_order(decisions: Sequence[Decision]) -> list[Decision]:
 def settled_of(decisions: Sequence[Decision]) -> list[tuple[Decision, Settlement]]:
     """Return those of `decisions` that apply a payment, each with what it settles."""
     return [(one, one.settlement) for one in decisions if one.settlement is not None]
+
+
+def leaving_of(settled: Sequence[tuple[Decision, Settlement]]) -> Leaving:
+    """Return the bills that leave through `settled`."""
+    return Leaving(
+        obligation_ids=[one.obligation.obligation_id for _, one in settled],
+        paid=[one.bill for _, one in settled if one.bill.state is BillState.OPEN],
+        closed=[bill for _, one in settled for bill in one.closed],
+    )
 
 
 def notice_columns(*, decision: Decision, at: datetime) -> dict[str, Any]:

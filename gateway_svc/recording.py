@@ -14,8 +14,14 @@ from chassis.outbox import Event, append
 from chassis.sets import insert_set
 from gateway_svc.bill_store import settle_bills
 from gateway_svc.code_store import retire_codes
-from gateway_svc.decision_rows import in_order, notice_columns, payment_words, settled_of
-from gateway_svc.payment import BillState, Channel, Decision, Notice, Settlement
+from gateway_svc.decision_rows import (
+    in_order,
+    leaving_of,
+    notice_columns,
+    payment_words,
+    settled_of,
+)
+from gateway_svc.payment import Channel, Decision, Notice, Settlement
 from gateway_svc.recording_at_once import record_at_once
 from gateway_svc.rows import Overtaken, amount_columns, count_events, money_from
 from gateway_svc.tables import applications, notices, outbox, payments
@@ -67,22 +73,17 @@ async def _record_by_table(
         return
     payment_ids = await _insert_payments(connection, settled, notice_ids, at)
     await _insert_applications(connection, settled, notice_ids, payment_ids, at)
-    await settle_bills(
-        connection=connection,
-        paid=[one.bill for _, one in settled if one.bill.state is BillState.OPEN],
-        closed=[bill for _, one in settled for bill in one.closed],
-        at=at,
-    )
-    obligation_ids = [one.obligation.obligation_id for _, one in settled]
+    leaving = leaving_of(settled)
+    await settle_bills(connection=connection, leaving=leaving, at=at)
     await retire_codes(
         connection=connection,
-        obligation_ids=obligation_ids,
+        obligation_ids=leaving.obligation_ids,
         paid_bill_ids=[one.bill.bill_id for _, one in settled],
         through=Channel.BILL,
         at=at,
     )
     await count_events(
-        connection=connection, obligation_ids=obligation_ids, more=events_per_settlement
+        connection=connection, obligation_ids=leaving.obligation_ids, more=events_per_settlement
     )
     await append(connection=connection, table=outbox, events=events, at=at)
 

@@ -11,7 +11,7 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import CTE, BigInteger, Select, Text, bindparam, func, literal, not_, select
+from sqlalchemy import CTE, BigInteger, ScalarSelect, Text, bindparam, func, literal, not_, select
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.dml import UpdateBase
@@ -21,8 +21,8 @@ from chassis.outbox import Event, appending
 from chassis.sets import given_rows, rows_given
 from gateway_svc.bill_store import settling
 from gateway_svc.code_store import retiring
-from gateway_svc.decision_rows import notice_columns, payment_words, settled_of
-from gateway_svc.payment import BillState, Channel, Decision
+from gateway_svc.decision_rows import leaving_of, notice_columns, payment_words, settled_of
+from gateway_svc.payment import Channel, Decision
 from gateway_svc.rows import Overtaken, counting
 from gateway_svc.tables import applications, notices, outbox, payments
 
@@ -52,20 +52,20 @@ async def record_at_once(
 
     :raises Overtaken: as `record_decisions`.
     """
-    settled = [one for _, one in settled_of(decisions)]
-    paid = [one.bill for one in settled if one.bill.state is BillState.OPEN]
-    closed = [bill for one in settled for bill in one.closed]
-    obligation_ids = [one.obligation.obligation_id for one in settled]
+    settled = settled_of(decisions)
+    leaving = leaving_of(settled)
     others = (
-        settling(paid=paid, closed=closed, at=at, dialect=_DIALECT),
+        settling(leaving=leaving, at=at, dialect=_DIALECT),
         retiring(
-            obligation_ids=obligation_ids,
-            paid_bill_ids=[one.bill.bill_id for one in settled],
+            obligation_ids=leaving.obligation_ids,
+            paid_bill_ids=[one.bill.bill_id for _, one in settled],
             through=Channel.BILL,
             at=at,
             dialect=_DIALECT,
         ),
-        counting(obligation_ids=obligation_ids, more=events_per_settlement, dialect=_DIALECT),
+        counting(
+            obligation_ids=leaving.obligation_ids, more=events_per_settlement, dialect=_DIALECT
+        ),
         appending(table=outbox, events=events, at=at),
     )
     given = rows_given(
@@ -76,9 +76,10 @@ async def record_at_once(
     given |= {"at": at, "settled": len(settled)}
     statement = _recording(*(one for one, _ in others))
     landed = (await connection.execute(statement, given)).one()
-    meant = (len(decisions), len(settled), len(settled), len(paid) + len(closed))
-    if tuple(landed) != meant:
+    meant = (len(decisions), len(settled), len(settled))
+    if (landed.notices, landed.payments, landed.applications) != meant:
         raise Overtaken
+    leaving.check(landed.moved or ())
 
 
 def _row(decision: Decision, at: datetime) -> dict[str, Any]:
@@ -96,7 +97,7 @@ def _row(decision: Decision, at: datetime) -> dict[str, Any]:
 
 @lru_cache
 def _recording(settle: Any, retire: UpdateBase, count: UpdateBase, append: UpdateBase) -> Any:
-    """Return the statement: how many notices, payments and applications landed and bills left."""
+    """Return the statement: how many rows landed, and which bills moved."""
     types = {name: notices.c[name].type for name in _NOTICE} | _PAYMENT
     rows = given_rows(name="given", types=types)
     given = select(*(rows.c[name] for name in (*types, "place"))).cte("given")
@@ -105,10 +106,15 @@ def _recording(settle: Any, retire: UpdateBase, count: UpdateBase, append: Updat
     paid = _paid(given, noticed, at)
     applied = _applied(paid, at)
     # Of what stands in a statement only this makes one part wait for another.
-    all_applied = _number_of(applied).scalar_subquery() == bindparam("settled", type_=BigInteger)
+    all_applied = _number_of(applied) == bindparam("settled", type_=BigInteger)
     settled = settle.where(all_applied).cte("settled")
-    counts = (_number_of(one).scalar_subquery() for one in (noticed, paid, applied, settled))
-    return select(*counts).add_cte(retire.cte("retired"), count.cte("counted"), append.cte("told"))
+    return select(
+        *(
+            _number_of(part).label(name)
+            for name, part in (("notices", noticed), ("payments", paid), ("applications", applied))
+        ),
+        select(func.array_agg(settled.c.id)).scalar_subquery().label("moved"),
+    ).add_cte(retire.cte("retired"), count.cte("counted"), append.cte("told"))
 
 
 def _noticed(given: CTE, at: Any) -> CTE:
@@ -168,5 +174,5 @@ def _applied(paid: CTE, at: Any) -> CTE:
     )
 
 
-def _number_of(part: CTE) -> Select[int]:
-    return select(func.count()).select_from(part)
+def _number_of(part: CTE) -> ScalarSelect[int]:
+    return select(func.count()).select_from(part).scalar_subquery()

@@ -8,6 +8,7 @@ from sqlalchemy import (
     ColumnElement,
     Integer,
     Row,
+    Select,
     Table,
     Update,
     and_,
@@ -56,17 +57,6 @@ async def lock_obligations(
     return {row.id: obligation_from(row, paid=row.id in paid) for row in rows}
 
 
-async def hold_obligations_of(
-    *, connection: AsyncConnection, bill_ids: Sequence[int]
-) -> Sequence[Row[Any]]:
-    """Return the rows of the bills' obligations, locked in the order of their ids.
-
-    What is paid must be read after this, by a statement of its own.
-    """
-    locking = _locking_of(connection.dialect.name)
-    return (await connection.execute(locking, {"ids": list(bill_ids)})).all()
-
-
 @lru_cache
 def _locking(dialect: str) -> Any:
     return (
@@ -78,7 +68,8 @@ def _locking(dialect: str) -> Any:
 
 
 @lru_cache
-def _locking_of(dialect: str) -> Any:
+def locking_of(dialect: str) -> Select[Any]:
+    """Return the statement that locks the obligations of the bills `ids`, in their order."""
     concerned = select(bills.c.obligation_id).where(
         among(column=bills.c.id, name="ids", dialect=dialect)
     )

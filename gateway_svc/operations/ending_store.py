@@ -5,7 +5,7 @@ from datetime import datetime
 from sqlalchemy import and_, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from gateway_svc.bill_store import settle_bills
+from gateway_svc.bill_store import Leaving, settle_bills
 from gateway_svc.code_store import retire_codes
 from gateway_svc.khqr_tables import khqr_notices, proofs, verifications
 from gateway_svc.operations.case_summary import BY_DECISION
@@ -41,12 +41,15 @@ async def record_ending(
         )
         if landed.first() is None:
             raise Overtaken
-        await settle_bills(
-            connection=connection, paid=[settlement.bill], closed=settlement.closed, at=at
+        leaving = Leaving(
+            obligation_ids=[settlement.obligation.obligation_id],
+            paid=[settlement.bill],
+            closed=settlement.closed,
         )
+        await settle_bills(connection=connection, leaving=leaving, at=at)
         await retire_codes(
             connection=connection,
-            obligation_ids=[settlement.obligation.obligation_id],
+            obligation_ids=leaving.obligation_ids,
             paid_bill_ids=[settlement.bill.bill_id],
             through=Channel.BILL,  # whether its own code was paid too, polling finds
             at=at,
