@@ -101,7 +101,7 @@ class Admission:
     @property
     def waiting(self) -> int:
         """How many wait for their turn."""
-        return sum(self._waiting.values())
+        return self._waiting[True] + self._waiting[False]
 
     def check(self, *, kind: str, vital: bool, ends_at_s: float, ahead: int = 0) -> None:
         """Return if a call would be started in time, were it to come now.
@@ -227,6 +227,8 @@ class Admission:
 
     def _start_next(self) -> None:
         """Give free places to those that wait: vital ones first, each kind in its order."""
+        if not self.waiting:
+            return
         now_s = self._clock()
         for vital in (True, False):
             for kind in [one for one in self._kinds.values() if one.vital is vital and one.queue]:

@@ -31,40 +31,69 @@ Metadata = Sequence[tuple[str, str | bytes]]
 _Answered = tuple[Any, Metadata]  # response and initial metadata
 
 
-class FrameCall:
-    """One call, as grpc.aio's own: awaited for its response, asked for its metadata."""
-
-    def __init__(self, *, asking: "asyncio.Task[_Answered]") -> None:
-        self._asking = asking
-
-    def __await__(self) -> Generator[Any, None, Any]:
-        """Return the response.
-
-        :raises AioRpcError: the call ended with a status other than OK.
-        """
-        try:
-            response, _ = yield from self._asking.__await__()
-        except asyncio.CancelledError:
-            self._asking.cancel()  # whoever awaited us has left
-            raise
-        return response
-
-    async def initial_metadata(self) -> Metadata:
-        """Return what came before the answer."""
-        _, initial = await self._asking
-        return initial
-
-    def cancel(self) -> bool:
-        """Stop waiting, and tell the server so."""
-        return self._asking.cancel()
-
-
 @dataclass(frozen=True, kw_only=True)
 class _Method:
     path: str
     plain: Callable[..., Any]
     serialize: Callable[[Message], bytes]
     deserialize: Callable[[bytes], Any]
+
+
+class FrameCall:
+    """One call, as grpc.aio's own: awaited for its response, asked for its metadata."""
+
+    def __init__(
+        self,
+        *,
+        answer: "asyncio.Future[pb.Answer]",
+        deserialize: Callable[[bytes], Any],
+        lacking: Callable[[], Any],
+    ) -> None:
+        """Wait for `answer`; `lacking` calls a server that has no frames in the plain way."""
+        self._answer = answer
+        self._deserialize = deserialize
+        self._lacking = lacking
+        self._plain: Any = None
+        self._known: _Answered | None = None
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        """Return the response.
+
+        :raises AioRpcError: the call ended with a status other than OK.
+        """
+        response, _ = yield from self._answered().__await__()
+        return response
+
+    async def initial_metadata(self) -> Metadata:
+        """Return what came before the answer."""
+        _, initial = await self._answered()
+        return initial
+
+    def cancel(self) -> bool:
+        """Stop waiting, and tell the server so."""
+        return bool(self._plain.cancel() if self._plain is not None else self._answer.cancel())
+
+    async def _answered(self) -> _Answered:
+        if self._known is None:
+            self._known = await self._heard()
+        return self._known
+
+    async def _heard(self) -> _Answered:
+        try:
+            answer = await self._answer  # whoever awaits us and leaves cancels it
+        except Lacking:
+            if self._plain is None:
+                self._plain = self._lacking()
+            return await self._plain, await self._plain.initial_metadata()
+        except TimeoutError:
+            raise _failed(grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded") from None
+        except Lost as lost:
+            raise _failed(lost.code, lost.details) from None
+        initial = _read(answer.initial)
+        if answer.code:
+            code = _CODES.get(answer.code, grpc.StatusCode.UNKNOWN)
+            raise _failed(code, answer.details, initial, _read(answer.trailing))
+        return self._deserialize(answer.response), initial
 
 
 class FrameChannel(grpc.aio.Channel):
@@ -119,8 +148,7 @@ class FrameChannel(grpc.aio.Channel):
         def call(request: Message, *, timeout: float, metadata: Metadata = ()) -> Any:
             if self._clock() < self._plain_until_s:
                 return known.plain(request, timeout=timeout, metadata=metadata)
-            asking = self._ask(known, request, self._clock() + timeout, metadata)
-            return FrameCall(asking=asyncio.get_running_loop().create_task(asking))
+            return self._begin(known, request, self._clock() + timeout, metadata)
 
         return call
 
@@ -163,31 +191,21 @@ class FrameChannel(grpc.aio.Channel):
             parting.cancel()
         await self._channel.close(grace)
 
-    async def _ask(
+    def _begin(
         self, method: _Method, request: Message, ends_at_s: float, metadata: Metadata
-    ) -> _Answered:
-        stream = self._stream()
-        try:
-            answer = await stream.ask(
-                method=method.path,
-                request=method.serialize(request),
-                metadata=written_metadata(metadata),
-                ends_at_s=ends_at_s,
-            )
-        except Lacking:
+    ) -> FrameCall:
+        def lacking() -> Any:
             self._plain_until_s = self._clock() + _PLAIN_FOR_S
             left_s = max(0.001, ends_at_s - self._clock())
-            rpc = method.plain(request, timeout=left_s, metadata=metadata)
-            return await rpc, await rpc.initial_metadata()
-        except TimeoutError:
-            raise _failed(grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded") from None
-        except Lost as lost:
-            raise _failed(lost.code, lost.details) from None
-        initial = _read(answer.initial)
-        if answer.code:
-            code = _CODES.get(answer.code, grpc.StatusCode.UNKNOWN)
-            raise _failed(code, answer.details, initial, _read(answer.trailing))
-        return method.deserialize(answer.response), initial
+            return method.plain(request, timeout=left_s, metadata=metadata)
+
+        answer = self._stream().begin(
+            method=method.path,
+            request=method.serialize(request),
+            metadata=written_metadata(metadata),
+            ends_at_s=ends_at_s,
+        )
+        return FrameCall(answer=answer, deserialize=method.deserialize, lacking=lacking)
 
     def _stream(self) -> FrameStream:
         """Return the stream with the least under way; a quiet one before one not yet opened."""

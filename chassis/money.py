@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from enum import Enum
 
-_DECIMAL_TEXT = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?", re.ASCII)
+_DECIMAL_TEXT = re.compile(r"(-?)(0|[1-9][0-9]*)(?:\.([0-9]+))?", re.ASCII)
 _DECIMALS = {"USD": 2, "KHR": 0}
 MAX_INTEGER_DIGITS = 16  # 10^16 in hundredths is 10^18, which fits 64 bits (9.2 * 10^18)
 
@@ -19,7 +19,7 @@ class Currency(Enum):
     @property
     def decimals(self) -> int:
         """The number of decimals an amount is written with."""
-        return _DECIMALS[self.value]
+        return _DECIMALS[self._value_]  # `value` itself is a property of 0.3 us
 
     @classmethod
     def parse(cls, code: str) -> "Currency":
@@ -51,12 +51,9 @@ class Money:
 
     def __str__(self) -> str:
         """Return the amount with the currency's own decimals, such as `150.00` or `615000`."""
-        return f"{self.decimal:.{self.currency.decimals}f}"
-
-    @property
-    def decimal(self) -> Decimal:
-        """The amount as an exact decimal with two places."""
-        return Decimal(self.hundredths).scaleb(-2)
+        sign = "-" if self.hundredths < 0 else ""
+        whole, fraction = divmod(abs(self.hundredths), 100)
+        return f"{sign}{whole}.{fraction:02}" if self.currency.decimals else f"{sign}{whole}"
 
 
 def parse_decimal(text: str) -> Decimal:
@@ -64,11 +61,19 @@ def parse_decimal(text: str) -> Decimal:
 
     :raises MoneyError: it has an exponent, more than 16 integer digits, or is no number.
     """
-    if not _DECIMAL_TEXT.fullmatch(text):
-        raise MoneyError("must be a plain decimal number")
-    if len(text.lstrip("-").partition(".")[0]) > MAX_INTEGER_DIGITS:
-        raise MoneyError(f"must have at most {MAX_INTEGER_DIGITS} integer digits")
+    _parts(text)
     return Decimal(text)
+
+
+def _parts(text: str) -> tuple[str, str, str]:
+    """Return sign, whole and fraction of the number that `text` writes in plain digits."""
+    found = _DECIMAL_TEXT.fullmatch(text)
+    if found is None:
+        raise MoneyError("must be a plain decimal number")
+    sign, whole, fraction = found.groups("")
+    if len(whole) > MAX_INTEGER_DIGITS:
+        raise MoneyError(f"must have at most {MAX_INTEGER_DIGITS} integer digits")
+    return sign, whole, fraction
 
 
 def parse_money(*, text: str, currency: Currency) -> Money:
@@ -76,9 +81,8 @@ def parse_money(*, text: str, currency: Currency) -> Money:
 
     :raises MoneyError: not a plain decimal, or finer than the currency allows.
     """
-    sign = -1 if parse_decimal(text) < 0 else 1
-    whole, _, fraction = text.lstrip("-").partition(".")
+    sign, whole, fraction = _parts(text)
     if fraction[currency.decimals :].strip("0"):
         raise MoneyError(f"must have at most {currency.decimals} decimals in {currency.name}")
     hundredths = int(whole) * 100 + int(f"{fraction}00"[:2])
-    return Money(hundredths=sign * hundredths, currency=currency)
+    return Money(hundredths=-hundredths if sign else hundredths, currency=currency)

@@ -7,7 +7,6 @@ the deadline.
 
 import asyncio
 import time
-import uuid
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from chassis.admission import Admission, Bounds, Overloaded
 from chassis.auth import Authenticator, Caller, TokenRefused, bearer_token
 from chassis.descriptors import extension_of
 from chassis.errors import BadRequest, Reasons, ServiceError, to_abort
+from chassis.ids import new_id
 from chassis.rules import Rules
 from chassis.telemetry import request_id_of_call, request_id_or
 
@@ -173,9 +173,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         *,
         ends_at_s: float,
     ) -> Message:
-        request_id = request_id_or(
-            given=str(metadata.get("x-request-id", "")), made=str(uuid.uuid4())
-        )
+        request_id = request_id_or(given=str(metadata.get("x-request-id", "")), make=new_id)
         request_id_of_call.set(request_id)
         caller = self._allowed_caller(metadata, policy)
         violations = self._rules.check(message=request)

@@ -65,9 +65,9 @@ def complain(*, service: str, problem: Exception) -> None:
     sys.stderr.write(line.encode("unicode_escape").decode("ascii") + "\n")
 
 
-def request_id_or(*, given: str, made: str) -> str:
-    """Return the caller's request id if it is 1 to 128 of `[A-Za-z0-9._-]`, else `made`."""
-    return given if _REQUEST_ID.fullmatch(given) else made
+def request_id_or(*, given: str, make: Callable[[], str]) -> str:
+    """Return the caller's request id if it is 1 to 128 of `[A-Za-z0-9._-]`, else make one."""
+    return given if _REQUEST_ID.fullmatch(given) else make()
 
 
 def redact(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

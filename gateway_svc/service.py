@@ -3,7 +3,6 @@
 import asyncio
 import random
 import time
-import uuid
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import structlog
 from google.protobuf import descriptor_pool
 
+from chassis import ids
 from chassis.auth import Authenticator, KeyFile
 from chassis.backoff import growing_pause
 from chassis.crash_points import CrashPoints, no_crash
@@ -73,7 +73,7 @@ class GatewayProcess:
         *,
         settings: GatewaySettings,
         clock: Callable[[], datetime] = utc_now,
-        new_id: Callable[[], str] = lambda: str(uuid.uuid4()),
+        new_id: Callable[[], str] = ids.new_id,
         publisher: Publisher | None = None,
     ) -> None:
         """Wire the parts; nothing is opened yet. `publisher` replaces that of the settings.

@@ -116,7 +116,7 @@ class Bridge:
             )
         given = request.headers.getall(words.REQUEST_ID, [])
         request_id = words.request_id_or(
-            given=given[0] if len(given) == 1 else "", made=self._house.make_id()
+            given=given[0] if len(given) == 1 else "", make=self._house.make_id
         )
         told = request_id_of_call.set(request_id)  # the task is the connection's
         try:
@@ -252,6 +252,8 @@ class Bridge:
             await request.writer.write(_CONTINUE)
             request.writer.output_size = 0  # nothing of the answer itself is out yet
         try:
+            if request.content.is_eof():  # it came with the head, as nearly all do
+                return _within_limit(request.content.read_nowait())
             async with asyncio.timeout(
                 min(deadline_s, _receive_by_s(request)) - self._house.timer()
             ):
@@ -280,6 +282,12 @@ def _target(request: web.BaseRequest) -> tuple[bytes, bytes]:
         raw = separator + rest
     path, _, query = raw.partition(b"?")
     return path, query
+
+
+def _within_limit(body: bytes) -> bytes:
+    if len(body) > words.BODY_LIMIT_BYTES:
+        raise words.too_large()
+    return body
 
 
 async def _read_bounded(request: web.BaseRequest) -> bytes:

@@ -67,9 +67,8 @@ class Binder:
             if body:
                 reading.report(BODY, "this call has none")
             return
-        for one in route.method.request_type.fields:
-            if self._rules.rule_of(one).received_body:
-                setattr(message, one.name, body)
+        for one in self._codec.kept_bodies(route.method.request_type):
+            setattr(message, one, body)
         whole = route.body == WHOLE_BODY
         held = message if whole else getattr(message, route.body)
         if not whole:
@@ -80,14 +79,16 @@ class Binder:
             message=held,
             prefix="" if whole else f"{name}.",
             place=name or BODY,
-            besides=frozenset(one.name for one in route.variables) if whole else frozenset(),
+            besides=route.variable_names if whole else frozenset(),
             reading=reading,
         )
 
     def _read_query(
         self, route: Route, raw_query: bytes, message: Message, reading: Reading
     ) -> None:
-        taken = {one.name for one in route.variables} | {route.body}
+        if not raw_query:
+            return
+        taken = route.variable_names | {route.body}
         seen: set[str] = set()
         for raw_name, raw_value in _pairs(raw_query):
             name = _decoded(raw_name)

@@ -56,10 +56,15 @@ class Route:
             for one in self.segments
         )
 
-    @property
+    @cached_property
     def variables(self) -> Sequence[FieldDescriptor]:
         """The fields of the request that come from the path."""
         return tuple(one.variable for one in self.segments if one.variable is not None)
+
+    @cached_property
+    def variable_names(self) -> frozenset[str]:
+        """Their names."""
+        return frozenset(one.name for one in self.variables)
 
     def values(self, parts: Sequence[str]) -> dict[str, str] | None:
         """Return the variables' texts by field name, or None if `parts` is another path."""

@@ -99,7 +99,7 @@ class Shedding:
         reply = self._surface.overloaded(retry_after_s=overload.retry_after_s)
         given = head.headers.getall(words.REQUEST_ID, [])
         request_id = words.request_id_or(
-            given=given[0] if len(given) == 1 else "", made=self._make_id()
+            given=given[0] if len(given) == 1 else "", make=self._make_id
         )
         self.answered(
             method=head.method,

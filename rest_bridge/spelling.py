@@ -28,8 +28,18 @@ _RFC3339 = re.compile(
     r"([Zz]|[+-][0-9]{2}:[0-9]{2})",
     re.ASCII,
 )
-_FRACTION = re.compile(r"(.*[0-9])\.([0-9]{1,6})", re.ASCII)
-_FRACTION_LAYOUT = ".%f"
+_FRACTION = ".%f"
+# What a time may be laid out with. A year below 1000 is refused: C's strftime does not pad it.
+_PARTS = {
+    "%Y": r"([1-9][0-9]{3})",
+    "%m": r"([0-9]{2})",
+    "%d": r"([0-9]{2})",
+    "%H": r"([0-9]{2})",
+    "%M": r"([0-9]{2})",
+    "%S": r"([0-9]{2})",
+    _FRACTION: r"(?:\.([0-9]{1,6}))?",
+}
+_PART = re.compile(r"\.%f|%.")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LETTERS = {"%Y": "yyyy", "%m": "MM", "%d": "dd", "%H": "HH", "%M": "mm", "%S": "ss"}
 _RANGES = {
@@ -93,11 +103,7 @@ def _of_message(kind: str, rule: FieldRule) -> Spelling | None:
     if kind == DATE:
         return Spelling(read=_read_date, read_text=_read_date, write=_write_date)
     if kind == TIMESTAMP and rule.time_layout:
-        return Spelling(
-            read=lambda value: _read_layout(value, rule),
-            read_text=lambda value: _read_layout(value, rule),
-            write=lambda value: _write_layout(value, rule),
-        )
+        return _of_layout(rule)
     if kind == TIMESTAMP:
         return Spelling(read=_read_rfc3339, read_text=_read_rfc3339, write=_write_rfc3339)
     return None
@@ -205,27 +211,42 @@ def _write_date(value: Any) -> str:
     return f'"{date(value.year, value.month, value.day).isoformat()}"'
 
 
-def _read_layout(value: Any, rule: FieldRule) -> Mapping[str, int]:
-    """Read a time that formats back to itself: strptime alone takes 13 digits for 14."""
-    fault = Misspelled(f"must be a real time written {layout_in_words(rule.time_layout)}")
-    if type(value) is not str or not value.isascii():
-        raise fault
-    padded = value
-    if rule.time_layout.endswith(_FRACTION_LAYOUT):
-        found = _FRACTION.fullmatch(value)
-        padded = f"{found[1]}.{found[2]:0<6}" if found else f"{value}.000000"
-    try:
-        moment = datetime.strptime(padded, rule.time_layout)  # noqa: DTZ007 # its zone follows
-        if moment.strftime(rule.time_layout) != padded:
-            raise fault
-    except ValueError:
-        raise fault from None
-    return _timestamp(moment.replace(tzinfo=rule.zone) - _EPOCH)
+def _of_layout(rule: FieldRule) -> Spelling:
+    """Return the spelling of a time in the contract's layout: exactly as many digits as it has.
 
+    strptime would take 13 digits for 14, and 20 us instead of 4.
 
-def _write_layout(value: Any, rule: FieldRule) -> str:
-    moment = _moment(value).astimezone(rule.zone)
-    return encode_basestring(moment.strftime(rule.time_layout))
+    :raises ContractFault: it has other parts than we read.
+    """
+    names = _PART.findall(rule.time_layout)
+    ordered = [name for name in _PARTS if name in names]
+    if sorted(names) != sorted(ordered) or not set(names) >= {*_PARTS} - {_FRACTION}:
+        raise ContractFault(f"unsupported time_layout: {rule.time_layout}")
+    places = [names.index(name) for name in ordered]
+    fixed = _PART.split(rule.time_layout)
+    parts = [re.escape(text) + _PARTS[name] for text, name in zip(fixed, names, strict=False)]
+    pattern = re.compile("".join(parts) + re.escape(fixed[-1]), re.ASCII)
+    fault = f"must be a real time written {layout_in_words(rule.time_layout)}"
+
+    def read(value: Any) -> Mapping[str, int]:
+        found = pattern.fullmatch(value) if type(value) is str else None
+        if found is None:
+            raise Misspelled(fault)
+        given = found.groups("")
+        year, month, day, hour, minute, second, *fraction = (given[place] for place in places)
+        try:
+            day_and_time = (int(year), int(month), int(day), int(hour), int(minute), int(second))
+            micros = int(f"{fraction[0]:0<6}") if fraction else 0
+            moment = datetime(*day_and_time, micros, tzinfo=rule.zone)
+        except ValueError:
+            raise Misspelled(fault) from None
+        return _timestamp(moment - _EPOCH)
+
+    def write(value: Any) -> str:
+        moment = _moment(value).astimezone(rule.zone)
+        return encode_basestring(moment.strftime(rule.time_layout))
+
+    return Spelling(read=read, read_text=read, write=write)
 
 
 def _read_rfc3339(value: Any) -> Mapping[str, int]:

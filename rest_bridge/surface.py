@@ -1,7 +1,7 @@
 """What is particular to THIS public API: envelope, statuses, headers and limits."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from json.encoder import encode_basestring
@@ -138,9 +138,9 @@ def lasting_headers(*, content_type: str) -> dict[str, str]:
     return {**_ALWAYS, "Content-Type": f"{content_type}; charset=utf-8"}
 
 
-def request_id_or(*, given: str, made: str) -> str:
-    """Return the caller's request id if it is 1 to 128 of `[A-Za-z0-9._-]`, else `made`."""
-    return telemetry.request_id_or(given=given, made=made)
+def request_id_or(*, given: str, make: Callable[[], str]) -> str:
+    """Return the caller's request id if it is 1 to 128 of `[A-Za-z0-9._-]`, else make one."""
+    return telemetry.request_id_or(given=given, make=make)
 
 
 def traceparent_of(headers: Mapping[str, str]) -> str:

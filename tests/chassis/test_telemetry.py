@@ -191,4 +191,4 @@ def test_a_refused_start_is_one_line_without_secrets() -> None:
     ],
 )
 def test_a_hostile_request_id_is_replaced(given: str, kept: bool) -> None:
-    assert request_id_or(given=given, made="made") == (given if kept else "made")
+    assert request_id_or(given=given, make=lambda: "made") == (given if kept else "made")
