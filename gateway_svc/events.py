@@ -151,27 +151,26 @@ class EventWriter:
         at: datetime,
     ) -> list[Event]:
         events = []
-        occurred_at, told_at = _timestamp(at), _timestamp(paid_at)
+        # Made once: they differ in three members.
+        message = events_pb2.PaymentEvent(
+            schema_version=SCHEMA_VERSION,
+            assurance=assurance,
+            bank_code=bill.bank_code,
+            channel=channel,
+            policy_number=obligation.policy_number,
+            due_on=obligation.due_on.isoformat(),
+            bill_id=bill.bill_id,
+            transaction_id=transaction_id,
+            amount=str(money),
+            currency=money.currency.value,
+            late=late,
+            occurred_at=_timestamp(at),
+            paid_at=_timestamp(paid_at),
+        )
         for place, name in enumerate(names, start=1):
-            event_id = self.new_id()
-            message = events_pb2.PaymentEvent(
-                event_id=event_id,
-                schema_version=SCHEMA_VERSION,
-                type=_TYPES[name],
-                sequence=obligation.event_sequence + place,
-                assurance=assurance,
-                bank_code=bill.bank_code,
-                channel=channel,
-                policy_number=obligation.policy_number,
-                due_on=obligation.due_on.isoformat(),
-                bill_id=bill.bill_id,
-                transaction_id=transaction_id,
-                amount=str(money),
-                currency=money.currency.value,
-                late=late,
-                occurred_at=occurred_at,
-                paid_at=told_at,
-            )
+            message.event_id = event_id = self.new_id()
+            message.type = _TYPES[name]
+            message.sequence = obligation.event_sequence + place
             topic = _payment_topic(self.prefix, name)
             events.append(_event(message, event_id, topic, obligation.policy_number, request_id))
         return events
