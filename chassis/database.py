@@ -8,7 +8,7 @@ SQLAlchemy's `IntegrityError`: that is an answer, not trouble.
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any
 
 from sqlalchemy import event, text
@@ -23,7 +23,9 @@ from sqlalchemy.ext.asyncio import (
 from sqlalchemy.pool import AsyncAdaptedQueuePool, NullPool
 
 from chassis.crash_points import Reached, no_crash
+from chassis.database_setup import postgresql_arguments, prepare_sqlite
 from chassis.database_trouble import is_conflict, shown, trouble_of
+from chassis.direct import Direct, Unfinished
 from chassis.rested import ping_rested
 
 _SQLITE_READERS = 4  # each connection is a thread; readers never wait for the writer (WAL)
@@ -86,11 +88,11 @@ class Database:
             self._reader = create_async_engine(
                 parsed, pool_size=_SQLITE_READERS, execution_options=_READS_ONLY, **common
             )
-            _prepare_sqlite(self._writer, begin="BEGIN IMMEDIATE", query_only=False)
-            _prepare_sqlite(self._reader, begin="BEGIN", query_only=True)
+            prepare_sqlite(engine=self._writer, begin="BEGIN IMMEDIATE", query_only=False)
+            prepare_sqlite(engine=self._reader, begin="BEGIN", query_only=True)
             self._engines = [self._writer, self._reader]
         else:
-            self._connect_arguments = _postgresql_arguments(
+            self._connect_arguments = postgresql_arguments(
                 connect_timeout_s=connect_timeout_s,
                 statement_timeout_s=statement_timeout_s,
                 lock_timeout_s=lock_timeout_s,
@@ -146,6 +148,37 @@ class Database:
                 yield connection
                 self._reached(f"{name}.before_commit")
                 await self._committed(work)
+            self._reached(f"{name}.after_commit")
+
+    @asynccontextmanager
+    async def direct(self, *, name: str) -> AsyncIterator[Direct]:
+        """Yield what `transaction` does, on PostgreSQL, passing SQLAlchemy by until the end.
+
+        :raises DatabaseUnavailable: not reached, too busy, too slow, or lost on the way.
+        :raises CommitUnknown: lost while it committed.
+        """
+        async with AsyncExitStack() as stack:
+            connection = await self._checked_out(stack, self._writer)
+            driver: Any = (await connection.get_raw_connection()).driver_connection
+            direct = Direct(driver=driver, trouble=self._trouble)
+            try:
+                await direct.begin()
+                try:
+                    yield direct
+                    self._reached(f"{name}.before_commit")
+                except Exception:
+                    with suppress(DatabaseUnavailable):
+                        await direct.roll_back()
+                    raise
+                try:
+                    await direct.commit()
+                except TransactionConflict:
+                    raise
+                except (DatabaseUnavailable, Unfinished) as problem:
+                    raise CommitUnknown(str(problem)) from problem
+            finally:
+                if not direct.is_clean:  # also where our task was cancelled
+                    await _dropped(connection, is_closed=driver.is_closed())
             self._reached(f"{name}.after_commit")
 
     @asynccontextmanager
@@ -220,10 +253,24 @@ class Database:
         kind = TransactionConflict if is_conflict(problem=problem) else DatabaseUnavailable
         return self._unavailable(trouble, kind)
 
+    def _trouble(self, reason: str, may_repeat: bool) -> DatabaseUnavailable:  # noqa: FBT001
+        return self._unavailable(reason, TransactionConflict if may_repeat else DatabaseUnavailable)
+
     def _unavailable(
         self, reason: str, kind: type[DatabaseUnavailable] = DatabaseUnavailable
     ) -> DatabaseUnavailable:
         return kind(f"{self._shown_url}: {reason}")
+
+
+async def _dropped(connection: AsyncConnection, *, is_closed: bool) -> None:
+    """See that `connection` is not used again, nor those opened before it if the server closed it.
+
+    SQLAlchemy drops those of a pool when it meets the end of one; it has not yet.
+    """
+    if is_closed:
+        with suppress(DatabaseUnavailable):
+            await connection.exec_driver_sql("SELECT 1")
+    await connection.invalidate()
 
 
 def _parsed(url: str) -> URL:
@@ -236,44 +283,6 @@ def _parsed(url: str) -> URL:
     if not parsed.database or parsed.database == ":memory:" or "mode=memory" in url:
         raise ValueError("a database URL names a file or a database")
     return parsed
-
-
-def _postgresql_arguments(
-    *, connect_timeout_s: float, statement_timeout_s: float, lock_timeout_s: float
-) -> dict[str, Any]:
-    return {
-        "timeout": connect_timeout_s,
-        # The server ends a slow statement; where the network swallows its word, we do.
-        "command_timeout": statement_timeout_s + 1,
-        "server_settings": {
-            "statement_timeout": str(round(statement_timeout_s * 1000)),
-            "lock_timeout": str(round(lock_timeout_s * 1000)),
-            # A process that hangs inside a transaction must not hold its locks for ever.
-            "idle_in_transaction_session_timeout": "10000",
-            "timezone": "UTC",
-            "jit": "off",  # asyncpg's look-up of types is 100 times slower with it
-        },
-    }
-
-
-def _prepare_sqlite(engine: AsyncEngine, *, begin: str, query_only: bool) -> None:
-    def on_connect(connection: Any, _record: Any) -> None:
-        cursor = connection.cursor()
-        for pragma in (
-            "foreign_keys=ON",
-            "recursive_triggers=ON",  # else INSERT OR REPLACE deletes past the delete triggers
-            "journal_mode=WAL",
-            "synchronous=FULL",  # NORMAL may lose the last commits with the power
-            f"query_only={'ON' if query_only else 'OFF'}",
-        ):
-            cursor.execute(f"PRAGMA {pragma}")
-        cursor.close()
-
-    def on_begin(connection: Any) -> None:
-        connection.exec_driver_sql(begin)
-
-    event.listen(engine.sync_engine, "connect", on_connect)
-    event.listen(engine.sync_engine, "begin", on_begin)
 
 
 def _is_writing_while_reading(context: ExceptionContext) -> bool:

@@ -30,7 +30,8 @@ def trouble_of(*, problem: Exception, is_disconnect: bool) -> str | None:
     """Return what is wrong with the database, or None if the statement is at fault."""
     state = getattr(problem, "sqlstate", None) or ""
     if state.startswith(_TROUBLE_CLASSES) or state in _TROUBLE_STATES:
-        return f"{type(problem.__cause__).__name__} ({state})"
+        driver = problem.__cause__ or problem  # SQLAlchemy wraps what the driver raised
+        return f"{type(driver).__name__} ({state})"
     code = getattr(problem, "sqlite_errorcode", 0) & _SQLITE_PRIMARY_CODE
     if code in _SQLITE_TROUBLE:
         return f"SQLITE_{_SQLITE_TROUBLE[code]}"

@@ -1,7 +1,7 @@
 """Spans of what is stored and published. Import it only where traces are wanted."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any, TypeVar
 
 from opentelemetry import context, trace
@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from chassis.database import Database
 from chassis.delivery import Delivery, Outcome, Publisher
+from chassis.direct import Direct
 from chassis.group_commit import GroupCommit
 from chassis.otel import OtelTracing
 from chassis.outbox import Event
@@ -33,9 +34,21 @@ class TracedDatabase(Database):
         self, *, name: str = "work", on: AsyncConnection | None = None
     ) -> AsyncIterator[AsyncConnection]:
         """Yield a connection; see `Database`."""
-        if not trace.get_current_span().get_span_context().is_valid:
+        with self._span(name):
             async with super().transaction(name=name, on=on) as connection:
                 yield connection
+
+    @asynccontextmanager
+    async def direct(self, *, name: str) -> AsyncIterator[Direct]:
+        """Yield the driver's connection; see `Database`."""
+        with self._span(name):
+            async with super().direct(name=name) as direct:
+                yield direct
+
+    @contextmanager
+    def _span(self, name: str) -> Iterator[None]:
+        if not trace.get_current_span().get_span_context().is_valid:
+            yield
             return
         with self._tracing.tracer.start_as_current_span(
             f"transaction {name}",
@@ -45,8 +58,7 @@ class TracedDatabase(Database):
             set_status_on_exception=False,
         ) as span:
             try:
-                async with super().transaction(name=name, on=on) as connection:
-                    yield connection
+                yield
             except Exception as problem:
                 span.set_status(Status(StatusCode.ERROR, type(problem).__name__))
                 raise

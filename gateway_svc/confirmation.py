@@ -13,9 +13,8 @@ from chassis.attempts import repeated
 from chassis.database import CommitUnknown, Database
 from gateway_svc.events import EVENTS_PER_SETTLEMENT, EventWriter
 from gateway_svc.payment import Decision, Notice
-from gateway_svc.recording import record_decisions
 from gateway_svc.rows import Overtaken
-from gateway_svc.store import load_book
+from gateway_svc.store import opened_batch
 
 _log = structlog.get_logger()
 
@@ -72,12 +71,13 @@ class Confirmation:
 
     async def _record_once(self, notices: Sequence[Notice], decisions: list[Decision]) -> None:
         now = self._clock()
-        async with self._database.transaction(name="confirm") as connection:
-            book = await load_book(connection=connection, notices=notices)
+        async with opened_batch(database=self._database) as batch:
+            book = await batch.load(notices=notices)
             decisions += [book.decide(notice) for notice in notices]
             fresh = [decision for decision in decisions if not decision.replayed]
-            await record_decisions(
-                connection=connection,
+            if not fresh:
+                return
+            await batch.record(
                 decisions=fresh,
                 events=[
                     event

@@ -13,8 +13,8 @@ from types import SimpleNamespace
 from typing import Any
 
 from sqlalchemy import false, func, literal_column, or_, select
-from sqlalchemy.ext.asyncio import AsyncConnection
 
+from chassis.direct import Direct
 from chassis.money import Currency
 from chassis.sets import among, rows_as
 from gateway_svc.known_notices import KNOWN, known_among, remember
@@ -27,12 +27,12 @@ _DIALECT = "postgresql"
 _OWED = ("policy_number", "due_on", "event_sequence")  # what an obligation has and a bill has not
 
 
-async def load_at_once(*, connection: AsyncConnection, notices: Sequence[Notice]) -> Book:
+async def load_at_once(*, direct: Direct, notices: Sequence[Notice]) -> Book:
     """Return all that deciding `notices` needs, their obligations locked."""
     given = rows_as(name="keys", rows=sorted({notice.key for notice in notices}), dialect=_DIALECT)
     given["ids"] = sorted({notice.bill_id for notice in notices})
     book = Book()
-    for row in await connection.execute(_loading(), given):
+    for row in await direct.fetch(statement=_loading(), given=given):
         if row.id is None:
             known = {name: getattr(row, f"known_{name}") for name in KNOWN}
             remember(book=book, row=SimpleNamespace(**known))

@@ -13,15 +13,21 @@ from typing import Any
 
 from sqlalchemy import CTE, BigInteger, ScalarSelect, Text, bindparam, func, literal, not_, select
 from sqlalchemy.dialects import postgresql
-from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.dml import UpdateBase
 
 from chassis.columns import UtcDateTime
+from chassis.direct import Direct
 from chassis.outbox import Event, appending
 from chassis.sets import given_rows, rows_given
 from gateway_svc.bill_store import settling
 from gateway_svc.code_store import retiring
-from gateway_svc.decision_rows import leaving_of, notice_columns, payment_words, settled_of
+from gateway_svc.decision_rows import (
+    in_order,
+    leaving_of,
+    notice_columns,
+    payment_words,
+    settled_of,
+)
 from gateway_svc.payment import Channel, Decision
 from gateway_svc.rows import Overtaken, counting
 from gateway_svc.tables import applications, notices, outbox, payments
@@ -42,16 +48,17 @@ _AS_NOTICED = ("bank_code", "amount_hundredths", "currency", "paid_at")
 
 async def record_at_once(
     *,
-    connection: AsyncConnection,
+    direct: Direct,
     decisions: Sequence[Decision],
     events: Sequence[Event],
     events_per_settlement: int,
     at: datetime,
 ) -> None:
-    """Record `decisions`, in their order, and `events`.
+    """Record `decisions` and `events`.
 
-    :raises Overtaken: as `record_decisions`.
+    :raises Overtaken: as `store.Batch.record`.
     """
+    decisions = in_order(decisions)
     settled = settled_of(decisions)
     leaving = leaving_of(settled)
     others = (
@@ -75,7 +82,7 @@ async def record_at_once(
         given |= own
     given |= {"at": at, "settled": len(settled)}
     statement = _recording(*(one for one, _ in others))
-    landed = (await connection.execute(statement, given)).one()
+    [landed] = await direct.fetch(statement=statement, given=given)
     meant = (len(decisions), len(settled), len(settled))
     if (landed.notices, landed.payments, landed.applications) != meant:
         raise Overtaken

@@ -18,9 +18,8 @@ import pytest
 from chassis.database import Database
 from chassis.money import Currency, Money
 from gateway_svc.payment import Confirmed, Decision, Hold, NoticeState, Refusal
-from gateway_svc.recording import record_decisions
 from gateway_svc.rows import Overtaken
-from gateway_svc.store import load_book
+from gateway_svc.store import opened_batch
 from tests.support.ledger import START, Ledger, notice_for
 
 MISMATCHED = "PAYMENT_VERIFICATION_DATA_MISMATCHED"
@@ -304,13 +303,12 @@ async def test_an_inquiry_waits_for_a_payment_under_way_and_then_nothing_is_due(
     """Without the lock it would make an open bill of an obligation that is being paid."""
     bill = await ledger.bill()
     notice = notice_for(bill)
-    async with ledger.database.transaction() as connection:
-        book = await load_book(connection=connection, notices=[notice])
+    async with opened_batch(database=ledger.database) as batch:
+        book = await batch.load(notices=[notice])
         inquiry = asyncio.create_task(ledger.is_due(amount="180.00"))
         done, _ = await asyncio.wait([inquiry], timeout=0.3)
         assert not done
-        await record_decisions(
-            connection=connection,
+        await batch.record(
             decisions=[book.decide(notice)],
             events=[],
             events_per_settlement=2,
@@ -323,13 +321,12 @@ async def test_an_inquiry_waits_for_a_payment_under_way_and_then_nothing_is_due(
 async def test_a_decision_made_on_what_no_longer_holds_is_overtaken(ledger: Ledger) -> None:
     bill = await ledger.bill()
     notice = notice_for(bill)
-    async with ledger.database.transaction() as connection:
-        stale = await load_book(connection=connection, notices=[notice])
+    async with opened_batch(database=ledger.database) as batch:
+        stale = await batch.load(notices=[notice])
     await ledger.bill(amount="180.00")
     with pytest.raises(Overtaken):
-        async with ledger.database.transaction() as connection:
-            await record_decisions(
-                connection=connection,
+        async with opened_batch(database=ledger.database) as batch:
+            await batch.record(
                 decisions=[stale.decide(notice)],
                 events=[],
                 events_per_settlement=2,

@@ -1,7 +1,6 @@
-"""What decisions on bill notices come to, recorded.
+"""What decisions on bill notices come to, recorded table by table, as SQLite wants it.
 
-Table by table, or in one statement where the engine can: that of `recording_at_once`, which does
-the same. Every function works on a set inside the caller's transaction and decides nothing.
+Every function works on a set inside the caller's transaction and decides nothing.
 """
 
 from collections.abc import Sequence
@@ -22,7 +21,6 @@ from gateway_svc.decision_rows import (
     settled_of,
 )
 from gateway_svc.payment import Channel, Decision, Notice, Settlement
-from gateway_svc.recording_at_once import record_at_once
 from gateway_svc.rows import Overtaken, amount_columns, count_events, money_from
 from gateway_svc.tables import applications, notices, outbox, payments
 
@@ -33,7 +31,7 @@ _CONTENT = (
 )
 
 
-async def record_decisions(
+async def record_by_table(
     *,
     connection: AsyncConnection,
     decisions: Sequence[Decision],
@@ -41,32 +39,11 @@ async def record_decisions(
     events_per_settlement: int,
     at: datetime,
 ) -> None:
-    """Record the notices of `decisions`, all that they settle, and the `events` that tell of it.
+    """Record `decisions` and `events`.
 
-    :raises Overtaken: a notice, payment or application of another writer landed first, or a
-        bill is no longer open; the caller's transaction must be rolled back.
+    :raises Overtaken: as `store.Batch.record`.
     """
-    if not decisions:
-        return
-    at_once = connection.dialect.name == "postgresql"
-    record = record_at_once if at_once else _record_by_table
-    await record(
-        connection=connection,
-        decisions=in_order(decisions),
-        events=events,
-        events_per_settlement=events_per_settlement,
-        at=at,
-    )
-
-
-async def _record_by_table(
-    *,
-    connection: AsyncConnection,
-    decisions: Sequence[Decision],
-    events: Sequence[Event],
-    events_per_settlement: int,
-    at: datetime,
-) -> None:
+    decisions = in_order(decisions)
     notice_ids = await _insert_notices(connection, decisions, at)
     settled = settled_of(decisions)
     if not settled:
