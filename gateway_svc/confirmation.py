@@ -77,13 +77,14 @@ class Confirmation:
             fresh = [decision for decision in decisions if not decision.replayed]
             if not fresh:
                 return
+            events = [
+                event
+                for decision in fresh
+                for event in self._events.of_decision(decision=decision, at=now)
+            ]
             await batch.record(
                 decisions=fresh,
-                events=[
-                    event
-                    for decision in fresh
-                    for event in self._events.of_decision(decision=decision, at=now)
-                ],
+                events=events,
                 events_per_settlement=EVENTS_PER_SETTLEMENT,
                 at=now,
             )

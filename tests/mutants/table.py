@@ -32,7 +32,19 @@ _TABLES = "gateway_svc/tables.py"
 _OPERATIONS = "gateway_svc/migrations/versions/0004_operations.py"
 _RESOLUTION = "gateway_svc/operations/resolution.py"
 _EXCEPTION = "gateway_svc/operations/exception.py"
-_APPEND = "            await append(connection=connection, table=outbox, events=events, at=now)\n"
+_RECORD = """\
+            await batch.record(
+                decisions=fresh,
+                events=events,
+                events_per_settlement=EVENTS_PER_SETTLEMENT,
+                at=now,
+            )
+"""
+_RECORD_SILENTLY = _RECORD.replace("events=events", "events=[]")
+_IMPORTS = """\
+            from chassis.outbox import append
+            from gateway_svc.tables import outbox
+"""
 
 MUTANTS = (
     Mutant(
@@ -57,11 +69,11 @@ MUTANTS = (
         edits=(
             Edit(
                 file=_CONFIRMATION,
-                old=_APPEND,
-                new="            async with self._database.transaction() as sooner:\n"
+                old=_RECORD,
+                new=_IMPORTS + "            async with self._database.transaction() as sooner:\n"
                 "                await append(\n"
                 "                    connection=sooner, table=outbox, events=events, at=now\n"
-                "                )\n",
+                "                )\n" + _RECORD_SILENTLY,
             ),
         ),
         tests=("tests/gateway_svc/test_commit_order.py",),
@@ -72,8 +84,10 @@ MUTANTS = (
         edits=(
             Edit(
                 file=_CONFIRMATION,
-                old=_APPEND,
-                new="        async with self._database.transaction() as later:\n"
+                old=_RECORD,
+                new=_IMPORTS
+                + _RECORD_SILENTLY
+                + "        async with self._database.transaction() as later:\n"
                 "            await append(connection=later, table=outbox, events=events, at=now)\n",
             ),
         ),
@@ -103,8 +117,8 @@ MUTANTS = (
                 "            work=lambda: self._attempt(notices, unheard),"
                 " also_after=(Overtaken,)\n"
                 "        )\n",
-                new="        async with self._database.reading() as connection:\n"
-                "            book = await load_book(connection=connection, notices=notices)\n"
+                new="        async with opened_batch(database=self._database) as batch:\n"
+                "            book = await batch.load(notices=notices)\n"
                 "        decisions = [book.decide(notice) for notice in notices]\n"
                 "        import asyncio\n"
                 "        self.late = asyncio.create_task(self._record_once(notices, []))\n",
