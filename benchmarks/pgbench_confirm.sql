@@ -1,5 +1,5 @@
--- One confirmation as our gateway records it, one transaction, a row at a time: the limit of the
--- database for a program without batches. The bill comes from a sequence.
+-- One confirmation with the rows our gateway records, one transaction, a table at a time: the limit
+-- of the database for a program without batches. The bill comes from a sequence.
 SELECT nextval('bench_bill') AS bill \gset
 BEGIN;
 SELECT id AS obligation FROM obligations

@@ -4,7 +4,8 @@
 
 | contender | what it is |
 |-----------|------------|
-| pgbench, 20 clients | our statements, a transaction for each confirmation, fsync on |
+| pgbench, 20 clients | a transaction for each confirmation, table by table, fsync on |
+| pgbench at once, 20 clients | the same in our two statements |
 | ours, 1 / 20 / 128 callers | GroupCommit over PostgreSQL, fsync on |
 | ours alone, 1 / 20 callers | the same, a transaction for each |
 | SQLite, 20 callers | GroupCommit over a file, synchronous=FULL |
@@ -42,8 +43,11 @@ from gateway_svc.payment import Confirmed, Lookup, Notice, Premium
 from tests.support.postgres_cluster import PostgresCluster
 
 _SETTINGS = {"max_connections": "300", "shared_buffers": "512MB", "max_wal_size": "4GB"}
-_SCRIPT = Path(__file__).with_name("pgbench_confirm.sql")
 _LIMIT = "pgbench, 20 clients"
+_SCRIPTS = {
+    _LIMIT: "pgbench_confirm.sql",
+    "pgbench at once, 20 clients": "pgbench_at_once.sql",
+}
 _BILLS = 20_000
 _BILLS_OF_A_FILE = 8_000
 
@@ -155,10 +159,10 @@ async def _stock_sqlite(store: Store, *, first: int, count: int) -> None:
         ]
 
 
-def _pgbench(postgres: PostgresCluster, *, clients: int, seconds: float) -> Measured:
+def _pgbench(postgres: PostgresCluster, *, script: str, clients: int, seconds: float) -> Measured:
     done = postgres.output(
         "pgbench", "-n", "-M", "prepared", "-c", str(clients), "-j", "2",
-        "-T", str(max(1, round(seconds))), "-f", str(_SCRIPT), "peer",
+        "-T", str(max(1, round(seconds))), "-f", str(Path(__file__).with_name(script)), "peer",
     )  # fmt: skip
     found = re.search(r"tps = ([0-9.]+)", done)
     latency = re.search(r"latency average = ([0-9.]+) ms", done)
@@ -196,16 +200,16 @@ async def _bench(arguments: argparse.Namespace, folder: Path) -> dict[str, list[
             url = dsn.replace("postgresql://", "postgresql+asyncpg://")
             await stack.enter_async_context(analysed(url=url))
 
-        async def pgbench() -> Measured:
-            return await asyncio.to_thread(
-                _pgbench, postgres, clients=20, seconds=arguments.seconds
+        def pgbench(script: str) -> Callable[[], Awaitable[Measured]]:
+            return lambda: asyncio.to_thread(
+                _pgbench, postgres, script=script, clients=20, seconds=arguments.seconds
             )
 
         def measure(store: Store, callers: int, most: int) -> Callable[[], Awaitable[Measured]]:
             return lambda: store.measure(callers=callers, most=most, seconds=arguments.seconds)
 
         turns: dict[str, Callable[[], Awaitable[Measured]]] = {
-            _LIMIT: pgbench,
+            **{name: pgbench(script) for name, script in _SCRIPTS.items()},
             "ours, 1 caller": measure(ours, 1, 64),
             "ours alone, 1 caller": measure(ours, 1, 1),
             "ours, 20 callers": measure(ours, 20, 64),

@@ -193,11 +193,15 @@ async def test_a_constraint_broken_at_the_commit_is_an_integrity_error_too(
     database: Database,
 ) -> None:
     processes = set()
+
+    async def work() -> None:
+        async with database.direct(name="work") as direct:
+            processes.update(await direct.fetch(statement=_PROCESS, given={}))
+            await direct.fetch(statement=_MAKE_CHILD, given={"number": 404})
+
     for _ in range(2):
         with pytest.raises(IntegrityError):
-            async with database.direct(name="work") as direct:
-                processes.update(await direct.fetch(statement=_PROCESS, given={}))
-                await direct.fetch(statement=_MAKE_CHILD, given={"number": 404})
+            await work()
     assert len(processes) == 1  # the connection goes on
     assert await _in_transaction(database) == 0
     await _make(database, 1)
