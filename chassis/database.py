@@ -167,8 +167,7 @@ class Database:
                     yield direct
                     self._reached(f"{name}.before_commit")
                 except Exception:
-                    with suppress(DatabaseUnavailable):
-                        await direct.roll_back()
+                    await direct.undo()
                     raise
                 try:
                     await direct.commit()

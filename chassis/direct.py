@@ -7,6 +7,7 @@ the database or an answer, and a connection that may hold half a transaction is 
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -96,6 +97,7 @@ class Direct:
         self._driver = driver
         self._trouble = trouble
         self.is_clean = True  # no transaction of ours may be open on the connection
+        self._is_lost = False
 
     async def begin(self) -> None:
         """Begin."""
@@ -109,9 +111,12 @@ class Direct:
         """
         await self._run("COMMIT", ends=True)
 
-    async def roll_back(self) -> None:
-        """Undo everything."""
-        await self._run("ROLLBACK", ends=True)
+    async def undo(self) -> None:
+        """Roll back where the connection still answers; if it does not, it is not clean."""
+        if self._is_lost:
+            return  # another question would only wait as long as the last one did
+        with suppress(Exception):  # what went wrong first is what is told
+            await self._run("ROLLBACK", ends=True)
 
     async def fetch(self, *, statement: CompilerElement, given: Mapping[str, Any]) -> list[Row]:
         """Return the rows that `statement` gives."""
@@ -140,8 +145,9 @@ class Direct:
             return self._trouble(
                 shown(problem=problem), True
             )  # the schema has changed: prepare anew
-        is_lost = self._driver.is_closed() or isinstance(problem, OSError)
-        trouble = trouble_of(problem=problem, is_disconnect=is_lost)
+        # The driver gave up waiting: the connection may be a black hole.
+        self._is_lost = self._driver.is_closed() or isinstance(problem, OSError)
+        trouble = trouble_of(problem=problem, is_disconnect=self._is_lost)
         if trouble is not None:
             return self._trouble(trouble, is_conflict(problem=problem))
         if isinstance(problem, asyncpg.IntegrityConstraintViolationError):

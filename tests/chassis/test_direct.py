@@ -9,6 +9,7 @@
 | a moment that nobody can place                    | refused before anything is sent          |
 | a slow statement, a lock held by another          | unavailable within its time              |
 | two that wait for each other                      | one of them is told that it may repeat   |
+| the server answers nothing any more               | nothing more is asked; unavailable       |
 | the server drops a connection                     | unavailable; the others are replaced too |
 | an error that nobody minded, then the end         | no commit                                |
 | the schema changes beneath a statement            | it may be repeated, and then goes well   |
@@ -273,6 +274,34 @@ async def test_of_two_that_wait_for_each_other_one_may_repeat(
     outcomes = await asyncio.gather(work(1, 2), work(2, 1), return_exceptions=True)
     assert sorted(type(one).__name__ for one in outcomes) == ["NoneType", "TransactionConflict"]
     await patient.close()
+
+
+class _Silent:
+    """A driver whose server has gone quiet."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    async def execute(self, command: str) -> str:
+        self.asked.append(command)
+        return command.partition(" ")[0]
+
+    async def fetch(self, *_arguments: object, **_options: object) -> list[Any]:
+        raise TimeoutError
+
+    def is_closed(self) -> bool:
+        return False
+
+
+async def test_a_server_that_answers_nothing_is_not_asked_again() -> None:
+    driver = _Silent()
+    direct = Direct(driver=driver, trouble=lambda reason, _: DatabaseUnavailable(reason))
+    await direct.begin()
+    with pytest.raises(DatabaseUnavailable, match="TimeoutError"):
+        await direct.fetch(statement=_READ, given={})
+    await direct.undo()
+    assert len(driver.asked) == 1
+    assert not direct.is_clean
 
 
 async def test_what_the_server_dropped_is_unavailable_and_then_all_of_it_replaced(
