@@ -25,10 +25,11 @@ from benchmarks.contenders import NAMES, Contender, running
 from benchmarks.document import write_part
 from benchmarks.load import Load, closed_loop, open_loop, percentile
 from benchmarks.report import picture, table
+from benchmarks.steady_wal import SETTINGS, have_wal_at_hand
 from tests.support.postgres_cluster import PostgresCluster
 
 _AGAINST = "fastapi + orm"
-_SETTINGS = {"max_connections": "300", "shared_buffers": "512MB", "max_wal_size": "4GB"}
+_SETTINGS = {"max_connections": "300", "shared_buffers": "512MB", **SETTINGS}
 _CALLERS = 32
 _SETTLE_S = 1.0
 _MOST_PER_SECOND = 4000  # bills are made for so many; nobody here comes near
@@ -82,6 +83,7 @@ def _checked(contender: Contender, load: Load) -> Load:
 async def _bench(arguments: argparse.Namespace, folder: Path) -> None:
     postgres = PostgresCluster(folder=folder / "postgres", settings=_SETTINGS)
     await asyncio.to_thread(postgres.start)
+    await have_wal_at_hand(dsn=postgres.base.render_as_string(hide_password=False))
     rng = random.Random(arguments.seed)
     per_second: dict[str, list[float]] = defaultdict(list)
     closed_p99: dict[str, list[float]] = defaultdict(list)

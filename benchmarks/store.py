@@ -31,6 +31,7 @@ from sqlalchemy import text
 from benchmarks.analysed import analysed
 from benchmarks.document import write_part
 from benchmarks.report import table
+from benchmarks.steady_wal import SETTINGS, have_wal_at_hand
 from benchmarks.stock import StockedBill, stock_bills
 from chassis.database import Database
 from chassis.group_commit import GroupCommit
@@ -42,7 +43,7 @@ from gateway_svc.migrations import upgrade
 from gateway_svc.payment import Confirmed, Lookup, Notice, Premium
 from tests.support.postgres_cluster import PostgresCluster
 
-_SETTINGS = {"max_connections": "300", "shared_buffers": "512MB", "max_wal_size": "4GB"}
+_SETTINGS = {"max_connections": "300", "shared_buffers": "512MB", **SETTINGS}
 _LIMIT = "pgbench, 20 clients"
 _SCRIPTS = {
     _LIMIT: "pgbench_confirm.sql",
@@ -185,6 +186,7 @@ async def _prepare_peer(postgres: PostgresCluster) -> str:
 async def _bench(arguments: argparse.Namespace, folder: Path) -> dict[str, list[Measured]]:
     postgres = PostgresCluster(folder=folder / "postgres", settings=_SETTINGS)
     await asyncio.to_thread(postgres.start)
+    await have_wal_at_hand(dsn=postgres.base.render_as_string(hide_password=False))
     found: dict[str, list[Measured]] = defaultdict(list)
     rng = random.Random(arguments.seed)
     made = 0

@@ -74,13 +74,16 @@ class OutboxMetrics:
             ("topic", "outcome"),
             registry=registry,
         )
-        for topic in self._topics:  # a rate needs a zero to start from
-            for outcome in (PUBLISHED, FAILED, PARKED, REPLAYED):
-                self._events.labels(topic, outcome)
+        self._counted = {  # a rate needs a zero to start from
+            (topic, outcome): self._events.labels(topic, outcome)
+            for topic in self._topics
+            for outcome in (PUBLISHED, FAILED, PARKED, REPLAYED)
+        }
 
     def heard(self, topic: str, outcome: str) -> None:
         """Count what became of an event."""
-        self._events.labels(topic if topic in self._topics else _OTHER, outcome).inc()
+        counted = self._counted.get((topic, outcome)) or self._events.labels(_OTHER, outcome)
+        counted.inc()
 
     async def run_once(self) -> int:
         """Measure the outbox; return how many events are not published, or 0 if unknown."""
