@@ -6,6 +6,7 @@ something we cannot keep is a `ContractFault`, found before the first call.
 """
 
 import re
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -94,21 +95,28 @@ class Rules:
 
     def _collect(self, message: Message, prefix: str, found: list[Violation]) -> None:
         for check in self._compiled(cast("Descriptor", message.DESCRIPTOR)):
-            values = _present_values(message, check)
-            if not values and check.required:
-                found.append(
-                    Violation(field=f"{prefix}{check.json_name}", description=check.required)
-                )
-            for index, value in enumerate(values):
-                faults = check.faults(value, message)
-                if not faults and check.nested is None:
-                    continue
+            if check.has_presence and not message.HasField(check.name):
+                value = None
+            else:
+                value = getattr(message, check.name)
+            if (not value and not check.has_presence) or value is None:
+                if check.required:
+                    place = f"{prefix}{check.json_name}"
+                    found.append(Violation(field=place, description=check.required))
+            elif check.is_repeated:
+                for index, one in enumerate(value):
+                    place = f"{prefix}{check.json_name}[{index}]"
+                    self._collect_value(check, one, message, place, found)
+            elif check.nested is not None or check.faults(value, message):
                 place = f"{prefix}{check.json_name}"
-                if check.is_repeated:
-                    place = f"{place}[{index}]"
-                found += [Violation(field=place, description=fault) for fault in faults]
-                if check.nested is not None:
-                    self._collect(value, f"{place}.", found)
+                self._collect_value(check, value, message, place, found)
+
+    def _collect_value(
+        self, check: _Check, value: Any, owner: Message, place: str, found: list[Violation]
+    ) -> None:
+        found += [Violation(field=place, description=fault) for fault in check.faults(value, owner)]
+        if check.nested is not None:
+            self._collect(value, f"{place}.", found)
 
     def _compiled(self, descriptor: Descriptor) -> tuple[_Check, ...]:
         checks = self._checks.get(descriptor.full_name)
@@ -139,7 +147,7 @@ def _faults_of_type(field: FieldDescriptor, rule: FieldRule) -> _Faults | None:
     if field.message_type is not None:
         return _faults_of_message(field, field.message_type, rule)
     if is_text(field):
-        return lambda text, _owner: _text_faults(text, rule)
+        return _text_faults_of(rule)
     if field.cpp_type in INTEGER_TYPES and rule.positive:
         return lambda number, _owner: _NO_FAULTS if number > 0 else ("must be greater than zero",)
     if field.enum_type is not None:
@@ -170,18 +178,24 @@ def _faults_of_message(field: FieldDescriptor, held: Descriptor, rule: FieldRule
     return None
 
 
-def _text_faults(text: str, rule: FieldRule) -> Sequence[str]:
-    # What can be printed holds nothing that is forbidden, and that is known at once.
-    if not text.isprintable() and _FORBIDDEN.search(text):
-        return ("must not hold control characters or lone surrogates",)
-    if len(text) < rule.min_length or (rule.max_length and len(text) > rule.max_length):
-        return (_length_text(rule),)  # a pattern is only tried on a value of bounded length
-    faults = _NO_FAULTS
-    if rule.pattern and not (text.isascii() and rule.pattern.fullmatch(text)):
-        faults = (f"must match {rule.pattern.pattern}",)
-    if rule.one_of and text not in rule.one_of:
-        faults = (*faults, f"must be one of {', '.join(rule.one_of)}")
-    return faults
+def _text_faults_of(rule: FieldRule) -> _Faults:
+    least, most = rule.min_length, rule.max_length or sys.maxsize
+    pattern, one_of = rule.pattern, frozenset(rule.one_of)
+
+    def faults_of(text: str, _owner: Message) -> Sequence[str]:
+        # What can be printed holds nothing that is forbidden, and that is known at once.
+        if not text.isprintable() and _FORBIDDEN.search(text):
+            return ("must not hold control characters or lone surrogates",)
+        if not least <= len(text) <= most:
+            return (_length_text(rule),)  # a pattern is only tried on a value of bounded length
+        faults = _NO_FAULTS
+        if pattern is not None and not (text.isascii() and pattern.fullmatch(text)):
+            faults = (f"must match {pattern.pattern}",)
+        if one_of and text not in one_of:
+            faults = (*faults, f"must be one of {', '.join(rule.one_of)}")
+        return faults
+
+    return faults_of
 
 
 def _length_text(rule: FieldRule) -> str:
@@ -222,12 +236,3 @@ def _timestamp_faults(value: Any) -> Sequence[str]:
 
 def _no_faults(_value: Any, _owner: Message) -> Sequence[str]:
     return _NO_FAULTS
-
-
-def _present_values(message: Message, check: _Check) -> Sequence[Any]:
-    if check.has_presence and not message.HasField(check.name):
-        return ()
-    value = getattr(message, check.name)
-    if check.is_repeated:
-        return value  # type: ignore[no-any-return] # a repeated container has no static type
-    return (value,) if check.has_presence or value else ()

@@ -181,19 +181,21 @@ class Codec:
             member = members.get(name)
             if member is None or member.name in besides:
                 reading.meet_unknown(f"{prefix}{shown(name)}", "member")
-            elif one is not None:  # null is absent; a required field then says so itself
-                self._read_member(one, message, member, f"{prefix}{name}", reading)
+            elif one is None:  # null is absent; a required field then says so itself
+                pass
+            elif member.is_repeated:
+                self._read_list(one, message, member, f"{prefix}{name}", reading)
+            else:
+                self._read_value(one, message, member, f"{prefix}{name}", reading)
 
-    def _read_member(
+    def _read_list(
         self, value: Any, message: Message, member: Member, name: str, reading: Reading
     ) -> None:
-        if not member.is_repeated:
-            self._read_value(value, message, member, name, reading)
-        elif not isinstance(value, list):
+        if not isinstance(value, list):
             reading.report(name, "must be a list")
-        else:
-            for index, one in enumerate(value):
-                self._read_value(one, message, member, f"{name}[{index}]", reading)
+            return
+        for index, one in enumerate(value):
+            self._read_value(one, message, member, f"{name}[{index}]", reading)
 
     def _read_value(
         self, value: Any, message: Message, member: Member, name: str, reading: Reading
