@@ -56,7 +56,7 @@ async def record_at_once(
 ) -> None:
     """Record `decisions` and `events`.
 
-    :raises Overtaken: as `store.Batch.record`.
+    :raises Overtaken: as `store.Record`.
     """
     decisions = in_order(decisions)
     settled = settled_of(decisions)

@@ -41,7 +41,7 @@ async def record_by_table(
 ) -> None:
     """Record `decisions` and `events`.
 
-    :raises Overtaken: as `store.Batch.record`.
+    :raises Overtaken: as `store.Record`.
     """
     decisions = in_order(decisions)
     notice_ids = await _insert_notices(connection, decisions, at)

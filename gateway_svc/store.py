@@ -6,13 +6,12 @@ table. Both keep the same promises, and decide nothing.
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Protocol
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from chassis.database import Database
-from chassis.direct import Direct
 from chassis.outbox import Event
 from gateway_svc.law import Book
 from gateway_svc.loading_at_once import load_at_once
@@ -22,13 +21,17 @@ from gateway_svc.recording_at_once import record_at_once
 from gateway_svc.recording_by_table import record_by_table
 
 
-class Batch(Protocol):
-    """A transaction that some notices share."""
+class Load(Protocol):
+    """How a batch is loaded."""
 
-    async def load(self, *, notices: Sequence[Notice]) -> Book:
-        """Return all that deciding `notices` needs; nobody else changes it until the end."""
+    async def __call__(self, *, notices: Sequence[Notice]) -> Book:
+        """Return all that deciding `notices` needs, their obligations locked until the end."""
 
-    async def record(
+
+class Record(Protocol):
+    """How what was decided is recorded."""
+
+    async def __call__(
         self,
         *,
         decisions: Sequence[Decision],
@@ -43,6 +46,14 @@ class Batch(Protocol):
         """
 
 
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """A transaction that some notices share."""
+
+    load: Load
+    record: Record
+
+
 @asynccontextmanager
 async def opened_batch(*, database: Database) -> AsyncIterator[Batch]:
     """Yield a batch that is committed at the end, or rolled back on any error.
@@ -52,55 +63,13 @@ async def opened_batch(*, database: Database) -> AsyncIterator[Batch]:
     name = "confirm"
     if database.dialect == "postgresql":
         async with database.direct(name=name) as direct:
-            yield _AtOnce(direct)
+            yield Batch(
+                load=partial(load_at_once, direct=direct),
+                record=partial(record_at_once, direct=direct),
+            )
     else:
         async with database.transaction(name=name) as connection:
-            yield _ByTable(connection)
-
-
-class _AtOnce:
-    def __init__(self, direct: Direct) -> None:
-        self._direct = direct
-
-    async def load(self, *, notices: Sequence[Notice]) -> Book:
-        return await load_at_once(direct=self._direct, notices=notices)
-
-    async def record(
-        self,
-        *,
-        decisions: Sequence[Decision],
-        events: Sequence[Event],
-        events_per_settlement: int,
-        at: datetime,
-    ) -> None:
-        await record_at_once(
-            direct=self._direct,
-            decisions=decisions,
-            events=events,
-            events_per_settlement=events_per_settlement,
-            at=at,
-        )
-
-
-class _ByTable:
-    def __init__(self, connection: AsyncConnection) -> None:
-        self._connection = connection
-
-    async def load(self, *, notices: Sequence[Notice]) -> Book:
-        return await load_by_table(connection=self._connection, notices=notices)
-
-    async def record(
-        self,
-        *,
-        decisions: Sequence[Decision],
-        events: Sequence[Event],
-        events_per_settlement: int,
-        at: datetime,
-    ) -> None:
-        await record_by_table(
-            connection=self._connection,
-            decisions=decisions,
-            events=events,
-            events_per_settlement=events_per_settlement,
-            at=at,
-        )
+            yield Batch(
+                load=partial(load_by_table, connection=connection),
+                record=partial(record_by_table, connection=connection),
+            )
