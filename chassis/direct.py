@@ -142,9 +142,8 @@ class Direct:
     def _told(self, problem: Exception) -> Exception:
         """Return what is raised instead of an error of the driver."""
         if isinstance(problem, asyncpg.InvalidCachedStatementError):
-            return self._trouble(
-                shown(problem=problem), True
-            )  # the schema has changed: prepare anew
+            # The schema has changed: the driver prepares its statements anew.
+            return self._trouble(shown(problem=problem), True)
         # The driver gave up waiting: the connection may be a black hole.
         self._is_lost = self._driver.is_closed() or isinstance(problem, OSError)
         trouble = trouble_of(problem=problem, is_disconnect=self._is_lost)

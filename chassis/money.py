@@ -19,7 +19,7 @@ class Currency(Enum):
     @property
     def decimals(self) -> int:
         """The number of decimals an amount is written with."""
-        return _DECIMALS[self._value_]  # `value` itself is a property of 0.3 us
+        return _DECIMALS[self._value_]  # `value` itself is a property of 0.1 us
 
     @classmethod
     def parse(cls, code: str) -> "Currency":

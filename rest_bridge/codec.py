@@ -46,7 +46,7 @@ class Member:
     field: FieldDescriptor
     spelling: Spelling | None
     omitted_if_empty: bool
-    # Of the field, here because a descriptor gives its members at 0.1 us each.
+    # Of the field, here because a descriptor makes its members anew when asked.
     name: str
     is_repeated: bool
     has_presence: bool

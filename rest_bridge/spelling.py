@@ -214,7 +214,7 @@ def _write_date(value: Any) -> str:
 def _of_layout(rule: FieldRule) -> Spelling:
     """Return the spelling of a time in the contract's layout: exactly as many digits as it has.
 
-    strptime would take 13 digits for 14, and 20 us instead of 4.
+    strptime would take 13 digits for 14, and 5 us instead of 2.
 
     :raises ContractFault: it has other parts than we read.
     """
