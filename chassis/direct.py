@@ -22,6 +22,7 @@ from chassis.database_trouble import is_conflict, shown, trouble_of
 
 _BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED"
 _DIALECT: Any = dialect.dialect()  # type: ignore[no-untyped-call]
+_MOMENT = UtcDateTime()
 
 
 class Unfinished(Exception):
@@ -79,7 +80,7 @@ def prepared(statement: CompilerElement) -> Prepared:
 
 
 def _fit(moment: Any) -> Any:
-    return UtcDateTime().process_bind_param(moment, _DIALECT)
+    return _MOMENT.process_bind_param(moment, _DIALECT)
 
 
 def _fit_each(moments: Sequence[Any]) -> list[Any]:

@@ -6,6 +6,8 @@ from typing import Any
 from gateway_svc.payment import Answer, Confirmed, Refusal
 from gateway_svc.verification import Acknowledged, KhqrAnswer
 
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+
 
 def answer_text(answer: Answer) -> str:
     """Return the answer to a bill notice as text."""
@@ -46,4 +48,4 @@ def _refusal(refusal: Refusal) -> dict[str, Any]:
 
 
 def _text(kept: dict[str, Any]) -> str:
-    return json.dumps(kept, ensure_ascii=False, separators=(",", ":"))
+    return _ENCODER.encode(kept)

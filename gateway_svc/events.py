@@ -12,13 +12,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 
-from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from chassis.money import Money
 from chassis.outbox import Event
 from gateway_svc.code_store import RecordedCode
-from gateway_svc.event_values import event_value
+from gateway_svc.event_values import event_value, event_values
 from gateway_svc.payment import Bill, Channel, Decision, Obligation, Settlement
 from gateway_svc.verification import CaseDecision
 from payments.events.v1 import events_pb2
@@ -132,8 +131,15 @@ class EventWriter:
                 recorded.code.payload.encode(), usedforsecurity=False
             ).hexdigest(),
         )
-        topic = _code_topic(self.prefix)
-        return [_event(message, event_id, topic, obligation.policy_number, request_id)]
+        return [
+            Event(
+                event_id=event_id,
+                topic=_code_topic(self.prefix),
+                key=obligation.policy_number,
+                value=event_value(message=message),
+                request_id=request_id,
+            )
+        ]
 
     def _payment_events(
         self,
@@ -150,8 +156,6 @@ class EventWriter:
         request_id: str,
         at: datetime,
     ) -> list[Event]:
-        events = []
-        # Made once: they differ in three members.
         message = events_pb2.PaymentEvent(
             schema_version=SCHEMA_VERSION,
             assurance=assurance,
@@ -167,13 +171,26 @@ class EventWriter:
             occurred_at=_timestamp(at),
             paid_at=_timestamp(paid_at),
         )
-        for place, name in enumerate(names, start=1):
-            message.event_id = event_id = self.new_id()
-            message.type = _TYPES[name]
-            message.sequence = obligation.event_sequence + place
-            topic = _payment_topic(self.prefix, name)
-            events.append(_event(message, event_id, topic, obligation.policy_number, request_id))
-        return events
+        ids = [self.new_id() for _ in names]
+        values = event_values(
+            message=message,
+            each=[
+                {"event_id": event_id, "type": _TYPES[name], "sequence": sequence}
+                for sequence, (event_id, name) in enumerate(
+                    zip(ids, names, strict=True), start=obligation.event_sequence + 1
+                )
+            ],
+        )
+        return [
+            Event(
+                event_id=event_id,
+                topic=_payment_topic(self.prefix, name),
+                key=obligation.policy_number,
+                value=value,
+                request_id=request_id,
+            )
+            for name, event_id, value in zip(names, ids, values, strict=True)
+        ]
 
 
 def topics_of(*, prefix: str) -> tuple[str, ...]:
@@ -181,6 +198,7 @@ def topics_of(*, prefix: str) -> tuple[str, ...]:
     return (*(_payment_topic(prefix, name) for name in _TYPES), _code_topic(prefix))
 
 
+@lru_cache(maxsize=64)
 def _payment_topic(prefix: str, name: str) -> str:
     return f"{prefix}.gateway.payment.{name}"
 
@@ -195,8 +213,3 @@ def _timestamp(at: datetime) -> Timestamp:
     found = Timestamp()
     found.FromDatetime(at)
     return found
-
-
-def _event(message: Message, event_id: str, topic: str, key: str, request_id: str) -> Event:
-    value = event_value(message=message)
-    return Event(event_id=event_id, topic=topic, key=key, value=value, request_id=request_id)

@@ -1,6 +1,8 @@
 """The law of a payment: what a claim of the bank does to what is owed. Pure rules, no I/O."""
 
-from dataclasses import dataclass, field, replace
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from chassis.money import Money
@@ -31,16 +33,23 @@ def is_final(answer: Answer) -> bool:
 
 @dataclass(kw_only=True)
 class Book:
-    """A working copy of what the database said, locked, about the notices at hand.
+    """What the database said, locked, about the notices at hand, and what was decided since.
 
-    Deciding changes the copy, so that the notices of one batch see each other.
-    `bills` holds the claimed bills and every open bill of their obligations.
+    So the notices of one batch see each other. `bills` holds the claimed bills and every open
+    bill of their obligations.
     """
 
-    obligations: dict[int, Obligation] = field(default_factory=dict)
-    bills: dict[int, Bill] = field(default_factory=dict)
+    obligations: Mapping[int, Obligation]
+    bills: Mapping[int, Bill]
     known: dict[tuple[str, str], list[KnownNotice]] = field(default_factory=dict)
     taken: set[tuple[str, str]] = field(default_factory=set)  # transactions that are payments
+    settled: set[int] = field(default_factory=set)  # obligations, since
+
+    def __post_init__(self) -> None:
+        """Sort the bills by what they bill: a batch asks that for each of its notices."""
+        self._bills_of: dict[int, list[Bill]] = defaultdict(list)
+        for bill in self.bills.values():
+            self._bills_of[bill.obligation_id].append(bill)
 
     def decide(self, notice: Notice) -> Decision:
         """Return what `notice` comes to, and remember it for the notices that follow."""
@@ -81,7 +90,7 @@ class Book:
         obligation = self.obligations[bill.obligation_id]
         if notice.policy_number not in bill.numbers:
             return _held(notice, Hold.MISMATCHED, _mismatched("policyNumber: not the bill's"))
-        if obligation.paid:
+        if obligation.paid or obligation.obligation_id in self.settled:
             answer = _mismatched("The premium was already paid by another transfer")
             return _held(notice, Hold.ALREADY_PAID, answer)
         if bill.state is BillState.OPEN:
@@ -103,10 +112,8 @@ class Book:
     def _applied(self, notice: Notice, bill: Bill, *, late: bool) -> Decision:
         others = tuple(
             other
-            for other in self.bills.values()
-            if other.obligation_id == bill.obligation_id
-            and other.state is BillState.OPEN
-            and other.bill_id != bill.bill_id
+            for other in self._bills_of[bill.obligation_id]
+            if other.state is BillState.OPEN and other.bill_id != bill.bill_id
         )
         flags = [
             name
@@ -134,9 +141,8 @@ class Book:
         return next(
             (
                 bill
-                for bill in self.bills.values()
-                if bill.state is BillState.OPEN
-                and (bill.bank_code, bill.obligation_id) == (bank_code, obligation_id)
+                for bill in self._bills_of[obligation_id]
+                if bill.state is BillState.OPEN and bill.bank_code == bank_code
             ),
             None,
         )
@@ -149,14 +155,8 @@ class Book:
                 answer=decision.answer,
             )
         )
-        if settlement is None:
-            return
-        obligation = settlement.obligation
-        self.obligations[obligation.obligation_id] = replace(obligation, paid=True)
-        if settlement.bill.state is BillState.OPEN:
-            self.bills[settlement.bill.bill_id] = replace(settlement.bill, state=BillState.PAID)
-        for bill in settlement.closed:
-            self.bills[bill.bill_id] = replace(bill, state=BillState.CLOSED)
+        if settlement is not None:
+            self.settled.add(settlement.obligation.obligation_id)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,7 +14,7 @@ from typing import Any
 
 from sqlalchemy import false, func, literal_column, or_, select
 
-from chassis.direct import Direct
+from chassis.direct import Direct, Row
 from chassis.money import Currency
 from chassis.sets import among, rows_as
 from gateway_svc.known_notices import KNOWN, known_among, remember
@@ -31,22 +31,29 @@ async def load_at_once(*, direct: Direct, notices: Sequence[Notice]) -> Book:
     """Return all that deciding `notices` needs, their obligations locked."""
     given = rows_as(name="keys", rows=sorted({notice.key for notice in notices}), dialect=_DIALECT)
     given["ids"] = sorted({notice.bill_id for notice in notices})
-    book = Book()
-    for row in await direct.fetch(statement=_loading(), given=given):
+    rows = await direct.fetch(statement=_loading(), given=given)
+    billed = [row for row in rows if row.id is not None]
+    book = Book(
+        obligations={row.obligation_id: _obligation_from(row) for row in billed},
+        bills={row.id: bill_from(row, numbers=frozenset(row.numbers)) for row in billed},
+    )
+    for row in rows:
         if row.id is None:
             known = {name: getattr(row, f"known_{name}") for name in KNOWN}
             remember(book=book, row=SimpleNamespace(**known))
-            continue
-        book.bills[row.id] = bill_from(row, numbers=frozenset(row.numbers))
-        book.obligations[row.obligation_id] = Obligation(
-            obligation_id=row.obligation_id,
-            policy_number=row.policy_number,
-            due_on=row.due_on,
-            currency=Currency(row.currency),  # a bill's is that of what it bills: a foreign key
-            event_sequence=row.event_sequence,
-            paid=row.paid is not None,
-        )
     return book
+
+
+def _obligation_from(row: Row) -> Obligation:
+    """Return what the bill of `row` bills."""
+    return Obligation(
+        obligation_id=row.obligation_id,
+        policy_number=row.policy_number,
+        due_on=row.due_on,
+        currency=Currency(row.currency),  # a bill's is that of what it bills: a foreign key
+        event_sequence=row.event_sequence,
+        paid=row.paid is not None,
+    )
 
 
 @lru_cache
