@@ -96,8 +96,7 @@ def outbox_table(metadata: MetaData) -> Table:
         sqlite_autoincrement=True,  # an id is never given twice, even if old rows are deleted
     )
     unpublished = table.c.published_at.is_(None)
-    for name, column in (("outbox_unpublished", "id"), ("outbox_unpublished_key", "event_key")):
-        Index(name, table.c[column], sqlite_where=unpublished, postgresql_where=unpublished)
+    Index("outbox_unpublished", table.c.id, sqlite_where=unpublished, postgresql_where=unpublished)
     waiting = text(WAITING)
     Index("outbox_waiting", table.c.event_key, sqlite_where=waiting, postgresql_where=waiting)
     return table
