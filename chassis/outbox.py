@@ -5,15 +5,13 @@ inserted and becomes visible when it commits, so a smaller id may appear after a
 A row that must wait or is parked holds back its key, on every topic.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import (
-    ARRAY,
-    BigInteger,
     Column,
     Index,
     Integer,
@@ -24,8 +22,6 @@ from sqlalchemy import (
     Text,
     Update,
     bindparam,
-    cast,
-    func,
     or_,
     select,
     text,
@@ -36,9 +32,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from chassis.columns import COUNTED_ID, UtcDateTime
 from chassis.due import LONGEST_WAIT, is_ahead
-from chassis.sets import insert_given, insert_set, rows_given
+from chassis.sets import given_rows, insert_given, insert_set, rows_given
 
 _ERROR_LENGTH = 500
+_PLACE = "place"
+_CLAIMED = ("id", "attempts", "event_id", "topic", "event_key", "value", "request_id")
 _APPENDED = ("event_id", "topic", "event_key", "value", "request_id", "created_at")
 
 # The rows that were tried in vain: few, whatever the size of the backlog.
@@ -172,7 +170,7 @@ def _claiming(table: Table) -> Any:
         ),
     )
     return (
-        select(table)
+        select(*(table.c[name] for name in _CLAIMED))
         .where(table.c.published_at.is_(None), table.c.event_key.not_in(held_back))
         .order_by(table.c.id)
         .limit(bindparam("most", type_=Integer))
@@ -196,22 +194,38 @@ async def mark_published(
     """Keep when and where the events of `rows` went; they are not claimed again."""
     if not rows:
         return
-    marked = {"published_at": at, "attempts": table.c.attempts + 1, "next_attempt_at": None}
-    if connection.dialect.name == "postgresql":
-        await connection.execute(_mark_set(table, rows, marked))
-        return
-    await connection.execute(
+    dialect = connection.dialect.name
+    places = [{"id": row.id, "partition": row.partition, "offset": row.offset} for row in rows]
+    given: Any
+    if dialect == "postgresql":
+        given = {"at": at, **rows_given(name=_PLACE, columns=places[0], rows=places)}
+    else:
+        given = [
+            {"at": at, **{f"{_PLACE}_{name}": value for name, value in one.items()}}
+            for one in places
+        ]
+    await connection.execute(_marking(table, dialect), given)
+
+
+@lru_cache
+def _marking(table: Table, dialect: str) -> Update:
+    """Return the statement, made once: on PostgreSQL one for all rows, else one for each."""
+    types = {"id": COUNTED_ID, "partition": Integer(), "offset": COUNTED_ID}
+    place: Any
+    if dialect == "postgresql":
+        place = given_rows(name=_PLACE, types=types).c
+    else:
+        place = {name: bindparam(f"{_PLACE}_{name}", type_=kind) for name, kind in types.items()}
+    return (
         update(table)
-        .where(table.c.id == bindparam("row_id"), table.c.published_at.is_(None))
+        .where(table.c.id == place["id"], table.c.published_at.is_(None))
         .values(
-            published_partition=bindparam("to_partition"),
-            published_offset=bindparam("to_offset"),
-            **marked,
-        ),
-        [
-            {"row_id": row.id, "to_partition": row.partition, "to_offset": row.offset}
-            for row in rows
-        ],
+            published_at=bindparam("at", type_=UtcDateTime()),
+            published_partition=place["partition"],
+            published_offset=place["offset"],
+            attempts=table.c.attempts + 1,
+            next_attempt_at=None,
+        )
     )
 
 
@@ -242,27 +256,5 @@ async def park(
             parked_at=at,
             next_attempt_at=None,
             last_error=error[:_ERROR_LENGTH],
-        )
-    )
-
-
-def _mark_set(table: Table, rows: Sequence[Published], marked: Mapping[str, Any]) -> Update:
-    """Return one statement for all rows, instead of a round trip for each."""
-    places = (
-        func.unnest(
-            cast([row.id for row in rows], ARRAY(BigInteger)),
-            cast([row.partition for row in rows], ARRAY(Integer)),
-            cast([row.offset for row in rows], ARRAY(BigInteger)),
-        )
-        .table_valued("row_id", "to_partition", "to_offset", name="places")
-        .render_derived()
-    )
-    return (
-        update(table)
-        .where(table.c.id == places.c.row_id, table.c.published_at.is_(None))
-        .values(
-            published_partition=places.c.to_partition,
-            published_offset=places.c.to_offset,
-            **marked,
         )
     )
