@@ -16,7 +16,7 @@ from typing import Any, Self
 import grpc
 from google.protobuf.message import Message
 
-from chassis.frame_server import read_value, written_metadata
+from chassis.frame_server import read_value
 from chassis.frame_stream import FrameStream, Lacking, Lost
 from payments.frames.v1 import frame_service_pb2 as pb
 from payments.frames.v1 import frame_service_pb2_grpc
@@ -61,30 +61,30 @@ class FrameCall:
 
         :raises AioRpcError: the call ended with a status other than OK.
         """
-        response, _ = yield from self._answered().__await__()
-        return response
+        if self._known is None:
+            self._known = yield from self._heard()
+        return self._known[0]
 
     async def initial_metadata(self) -> Metadata:
         """Return what came before the answer."""
-        _, initial = await self._answered()
-        return initial
+        if self._known is None:
+            await self
+        assert self._known is not None  # noqa: S101 - else awaiting has raised
+        return self._known[1]
 
     def cancel(self) -> bool:
         """Stop waiting, and tell the server so."""
         return bool(self._plain.cancel() if self._plain is not None else self._answer.cancel())
 
-    async def _answered(self) -> _Answered:
-        if self._known is None:
-            self._known = await self._heard()
-        return self._known
-
-    async def _heard(self) -> _Answered:
+    def _heard(self) -> Generator[Any, None, _Answered]:
+        """Walk to the answer; a generator, as each coroutine on the way is resumed twice."""
         try:
-            answer = await self._answer  # whoever awaits us and leaves cancels it
+            answer = yield from self._answer  # whoever awaits us and leaves cancels it
         except Lacking:
             if self._plain is None:
                 self._plain = self._lacking()
-            return await self._plain, await self._plain.initial_metadata()
+            response = yield from self._plain.__await__()
+            return response, (yield from self._plain.initial_metadata().__await__())
         except TimeoutError:
             raise _failed(grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded") from None
         except Lost as lost:
@@ -202,7 +202,7 @@ class FrameChannel(grpc.aio.Channel):
         answer = self._stream().begin(
             method=method.path,
             request=method.serialize(request),
-            metadata=written_metadata(metadata),
+            metadata=metadata,
             ends_at_s=ends_at_s,
         )
         return FrameCall(answer=answer, deserialize=method.deserialize, lacking=lacking)

@@ -183,8 +183,8 @@ class FrameServicer(frame_service_pb2_grpc.FrameServiceServicer):
         except Exception as problem:  # noqa: BLE001 - its text stays here
             _log.error("framed_call_failed", method=call.method, exc_info=problem)
             answer.code = grpc.StatusCode.UNKNOWN.value[0]
-        answer.initial.extend(written_metadata(context.initial))
-        answer.trailing.extend(written_metadata(context.trailing))
+        add_metadata(to=answer.initial, metadata=context.initial)
+        add_metadata(to=answer.trailing, metadata=context.trailing)
         stream.ready.append(answer)
 
     async def _served(self, call: pb.Call, context: CallContext) -> bytes:
@@ -201,12 +201,18 @@ class FrameServicer(frame_service_pb2_grpc.FrameServiceServicer):
         return self._handlers.get(details.method)
 
 
-def written_metadata(metadata: Iterable[tuple[str, str | bytes]]) -> list[pb.Metadatum]:
-    """Return `metadata` as a frame carries it."""
-    return [
-        pb.Metadatum(key=key, value=value.encode("ascii") if isinstance(value, str) else value)
-        for key, value in metadata
-    ]
+def add_metadata(*, to: Any, metadata: Iterable[tuple[str, str | bytes]]) -> None:
+    """Add `metadata` to a list of a frame."""
+    for key, value in metadata:
+        to.add(key=key, value=as_bytes(value=value))
+
+
+def as_bytes(*, value: str | bytes) -> bytes:
+    """Return the value of an entry as a frame carries it.
+
+    :raises UnicodeEncodeError: it is text that is not ASCII.
+    """
+    return value.encode("ascii") if isinstance(value, str) else value
 
 
 def _read_metadata(found: Iterable[pb.Metadatum]) -> Metadata:

@@ -5,17 +5,17 @@ import itertools
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import grpc
 
-from chassis.frame_server import NAME_KEY
+from chassis.frame_server import NAME_KEY, as_bytes
 from payments.frames.v1 import frame_service_pb2 as pb
 
 _MOST_CALLS = 64  # a frame: beyond that a larger one saves nothing
 _MOST_BYTES = 256 * 1024  # a frame, but for a single call that is larger; a message may be 1 MiB
 _MOST_UNDER_WAY = 4096  # beyond that a call is refused at once
-_ID_LIMIT = 2**32  # of a uint32
+_LIMIT = 2**32  # of a uint32
 
 
 class Lacking(Exception):
@@ -30,6 +30,16 @@ class Lost(Exception):
     details: str
 
 
+class _Queued(NamedTuple):
+    """A call that is not in a frame yet: a message of its own would be copied into it."""
+
+    id: int
+    method: str
+    request: bytes
+    metadata: Sequence[tuple[str, bytes]]
+    timeout_ms: int
+
+
 class FrameStream:
     """Carries calls over one stream, opened at the first of them."""
 
@@ -37,7 +47,7 @@ class FrameStream:
         self._exchange = exchange
         self._clock = clock
         self._ids = itertools.count(1)
-        self._queue: deque[pb.Call] = deque()
+        self._queue: deque[_Queued] = deque()
         self._cancelled: list[int] = []
         self._waiting: dict[int, asyncio.Future[pb.Answer]] = {}
         self._something = asyncio.Event()
@@ -54,7 +64,12 @@ class FrameStream:
         return len(self._waiting)
 
     def begin(
-        self, *, method: str, request: bytes, metadata: Sequence[pb.Metadatum], ends_at_s: float
+        self,
+        *,
+        method: str,
+        request: bytes,
+        metadata: Sequence[tuple[str, str | bytes]],
+        ends_at_s: float,
     ) -> "asyncio.Future[pb.Answer]":
         """Send a call; return what will hold its answer. Cancelled, it is at the server too.
 
@@ -71,18 +86,21 @@ class FrameStream:
         if left_s <= 0:
             answer.set_exception(TimeoutError())
             return answer
-        number = next(self._ids) % _ID_LIMIT
+        # Here, not where frames are made: what cannot be sent is its caller's fault alone.
+        written = [(key, as_bytes(value=value)) for key, value in metadata]
+        timeout_ms = min(max(1, int(left_s * 1000)), _LIMIT - 1)
+        number = next(self._ids) % _LIMIT
         self._waiting[number] = answer
         # Cheaper than a task and a time-out around each call.
         alarm = loop.call_later(left_s, self._expire, number)
         answer.add_done_callback(lambda _: self._ended(number, alarm))
         self._queue.append(
-            pb.Call(
+            _Queued(
                 id=number,
                 method=method,
                 request=request,
-                metadata=metadata,
-                timeout_ms=max(1, int(left_s * 1000)),
+                metadata=written,
+                timeout_ms=timeout_ms,
             )
         )
         self._wake()
@@ -143,17 +161,22 @@ class FrameStream:
             return  # reading tells why
 
     def _next_frame(self) -> pb.ExchangeRequest:
-        calls: list[pb.Call] = []
-        size = 0
-        while self._queue and len(calls) < _MOST_CALLS:
-            size += len(self._queue[0].request)
-            if calls and size > _MOST_BYTES:
-                break
-            call = self._queue.popleft()
-            if call.id in self._waiting:  # else its caller has left before it was sent
-                calls.append(call)
         cancelled, self._cancelled = self._cancelled, []
-        return pb.ExchangeRequest(calls=calls, cancelled=cancelled)
+        frame = pb.ExchangeRequest(cancelled=cancelled)
+        held = size = 0
+        while self._queue and held < _MOST_CALLS:
+            size += len(self._queue[0].request)
+            if held and size > _MOST_BYTES:
+                break
+            number, method, request, metadata, timeout_ms = self._queue.popleft()
+            if number in self._waiting:  # else its caller has left before it was sent
+                held += 1
+                call = frame.calls.add(
+                    id=number, method=method, request=request, timeout_ms=timeout_ms
+                )
+                for key, value in metadata:
+                    call.metadata.add(key=key, value=value)
+        return frame
 
     async def _read(self) -> None:
         problem: Exception = Lost(

@@ -81,8 +81,13 @@ def parse_money(*, text: str, currency: Currency) -> Money:
 
     :raises MoneyError: not a plain decimal, or finer than the currency allows.
     """
+    return Money(hundredths=parse_hundredths(text=text, currency=currency), currency=currency)
+
+
+def parse_hundredths(*, text: str, currency: Currency) -> int:
+    """Return the amount `text` writes in whole hundredths, as `parse_money`."""
     sign, whole, fraction = _parts(text)
     if fraction[currency.decimals :].strip("0"):
         raise MoneyError(f"must have at most {currency.decimals} decimals in {currency.name}")
     hundredths = int(whole) * 100 + int(f"{fraction}00"[:2])
-    return Money(hundredths=-hundredths if sign else hundredths, currency=currency)
+    return -hundredths if sign else hundredths

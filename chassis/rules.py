@@ -8,10 +8,9 @@ something we cannot keep is a `ContractFault`, found before the first call.
 import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.descriptor_pool import DescriptorPool
@@ -28,11 +27,12 @@ from chassis.field_rule import (
     is_text,
     read_rule,
 )
-from chassis.money import Currency, MoneyError, parse_decimal, parse_money
+from chassis.money import Currency, MoneyError, parse_decimal, parse_hundredths
 
 __all__ = ["ContractFault", "FieldRule", "Rules"]
 
 _CURRENCY_FIELD = "currency"
+_CURRENCIES = dict(Currency.__members__)
 _FORBIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")  # C0, DEL, C1, lone surrogates
 _SECONDS_OF_YEARS_1_TO_9999 = range(-62_135_596_800, 253_402_300_800)
 _NANOS_OF_A_SECOND = range(1_000_000_000)
@@ -41,8 +41,7 @@ _Faults = Callable[[Any, Message], Sequence[str]]
 _NO_FAULTS: Sequence[str] = ()
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Check:
+class _Check(NamedTuple):
     """What a field is asked; worked out once: a descriptor makes its members anew when asked."""
 
     name: str
@@ -95,20 +94,18 @@ class Rules:
 
     def _collect(self, message: Message, prefix: str, found: list[Violation]) -> None:
         for check in self._compiled(cast("Descriptor", message.DESCRIPTOR)):
-            if check.has_presence and not message.HasField(check.name):
-                value = None
-            else:
-                value = getattr(message, check.name)
-            if (not value and not check.has_presence) or value is None:
-                if check.required:
-                    place = f"{prefix}{check.json_name}"
-                    found.append(Violation(field=place, description=check.required))
-            elif check.is_repeated:
+            name, json_name, is_repeated, has_presence, required, faults, nested = check
+            is_absent = has_presence and not message.HasField(name)
+            value = None if is_absent else getattr(message, name)
+            if (not value and not has_presence) or value is None:
+                if required:
+                    found.append(Violation(field=f"{prefix}{json_name}", description=required))
+            elif is_repeated:
                 for index, one in enumerate(value):
-                    place = f"{prefix}{check.json_name}[{index}]"
+                    place = f"{prefix}{json_name}[{index}]"
                     self._collect_value(check, one, message, place, found)
-            elif check.nested is not None or check.faults(value, message):
-                place = f"{prefix}{check.json_name}"
+            elif nested is not None or faults(value, message):
+                place = f"{prefix}{json_name}"
                 self._collect_value(check, value, message, place, found)
 
     def _collect_value(
@@ -211,10 +208,11 @@ def _length_text(rule: FieldRule) -> str:
 def _decimal_faults(text: str, currency: str, *, positive: bool) -> Sequence[str]:
     number: Decimal | int
     try:
-        if currency in Currency.__members__:  # an unknown currency is its own field's fault
-            number = parse_money(text=text, currency=Currency[currency]).hundredths
-        else:
+        known = _CURRENCIES.get(currency)
+        if known is None:  # an unknown currency is its own field's fault
             number = parse_decimal(text)
+        else:
+            number = parse_hundredths(text=text, currency=known)
     except MoneyError as problem:
         return (str(problem),)
     return ("must be greater than zero",) if positive and number <= 0 else _NO_FAULTS

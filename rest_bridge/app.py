@@ -172,8 +172,8 @@ class Bridge:
         match = self._table.match(raw_path=raw_path)
         if match is None:
             raise words.no_such_route()
-        request[ROUTE] = next(iter(match.by_method.values()))[0].template
         if request.method not in match.by_method:
+            request[ROUTE] = next(iter(match.by_method.values()))[0].template
             raise words.method_not_allowed(allowed=match.allowed)
         route, path = match.by_method[request.method]
         request[ROUTE] = route.template
@@ -239,9 +239,10 @@ class Bridge:
             raise words.unexpected()
         if not request.body_exists:
             return b""
-        if route.body:
+        given = request.headers.get(hdrs.CONTENT_TYPE, "")
+        if route.body and (given != words.JSON_TYPE or hdrs.CONTENT_ENCODING in request.headers):
             words.refuse_unreadable_body(
-                content_type=request.content_type if hdrs.CONTENT_TYPE in request.headers else "",
+                content_type=request.content_type if given else "",
                 charset=request.charset,
                 encoding=request.headers.get(hdrs.CONTENT_ENCODING, ""),
             )

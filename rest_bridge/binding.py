@@ -57,8 +57,8 @@ class Binder:
         broken = self._rules.check(message=message)
         if route.body and any(one.field == BODY for one in reading.violations):
             broken = []  # the body could not be read: its fields are not missing but unknown
-        found = _together(reading.violations, broken) or reading.unplaced
-        if found:
+        if reading.violations or broken or reading.unplaced:
+            found = _together(reading.violations, broken) or reading.unplaced
             raise BadRequest(violations=_bounded(found))
         return Bound(message=message, ignored=reading.ignored)
 

@@ -1,6 +1,6 @@
 """JSON text <-> message, by each field's type and rule; strict in, exact out, never a float."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from json.encoder import encode_basestring
 from typing import Any
@@ -50,7 +50,7 @@ class Member:
     name: str
     is_repeated: bool
     has_presence: bool
-    holds_message: bool
+    store: Callable[[Message, Any], None]  # sets, or adds, what the spelling has read
 
 
 class Codec:
@@ -132,7 +132,7 @@ class Codec:
             reading.report(name, "must be a JSON object")
             return
         try:
-            _store(message, member, member.spelling.read_text(text))
+            member.store(message, member.spelling.read_text(text))
         except Misspelled as problem:
             reading.report(name, str(problem))
 
@@ -162,7 +162,7 @@ class Codec:
             name=one.name,
             is_repeated=one.is_repeated,
             has_presence=one.has_presence,
-            holds_message=one.message_type is not None,
+            store=_storing(one),
         )
 
     def _read_object(
@@ -185,8 +185,13 @@ class Codec:
                 pass
             elif member.is_repeated:
                 self._read_list(one, message, member, f"{prefix}{name}", reading)
-            else:
+            elif member.spelling is None:
                 self._read_value(one, message, member, f"{prefix}{name}", reading)
+            else:  # what nearly all are
+                try:
+                    member.store(message, member.spelling.read(one))
+                except Misspelled as problem:
+                    reading.report(f"{prefix}{name}", _misspelled(one, problem))
 
     def _read_list(
         self, value: Any, message: Message, member: Member, name: str, reading: Reading
@@ -200,15 +205,13 @@ class Codec:
     def _read_value(
         self, value: Any, message: Message, member: Member, name: str, reading: Reading
     ) -> None:
-        if isinstance(value, JsonConstant):
-            reading.report(name, f"must not be {value}")
-        elif member.spelling is not None:
+        if member.spelling is not None:
             try:
-                _store(message, member, member.spelling.read(value))
+                member.store(message, member.spelling.read(value))
             except Misspelled as problem:
-                reading.report(name, str(problem))
+                reading.report(name, _misspelled(value, problem))
         elif not isinstance(value, JsonObject):
-            reading.report(name, "must be an object")
+            reading.report(name, _misspelled(value, "must be an object"))
         else:
             held = _held(message, member)
             self._read_object(value, held, f"{name}.", frozenset(), reading)
@@ -237,12 +240,28 @@ def _held(message: Message, member: Member) -> Message:
     return held
 
 
-def _store(message: Message, member: Member, value: Any) -> None:
-    if member.holds_message:
-        held = _held(message, member)
-        for name, part in value.items():
-            setattr(held, name, part)
-    elif member.is_repeated:
-        getattr(message, member.name).append(value)
-    else:
-        setattr(message, member.name, value)
+def _storing(one: FieldDescriptor) -> Callable[[Message, Any], None]:
+    """Return what sets the field to a value, or adds it: a scalar, or the members of a message."""
+    name, is_repeated = one.name, one.is_repeated
+
+    def store_members(message: Message, members: Mapping[str, Any]) -> None:
+        holder = getattr(message, name)
+        held = holder.add() if is_repeated else holder
+        held.SetInParent()
+        for part, value in members.items():
+            setattr(held, part, value)
+
+    def append(message: Message, value: Any) -> None:
+        getattr(message, name).append(value)
+
+    def store(message: Message, value: Any) -> None:
+        setattr(message, name, value)
+
+    if one.message_type is not None:
+        return store_members
+    return append if is_repeated else store
+
+
+def _misspelled(value: Any, why: object) -> str:
+    """Return what is wrong with `value`, of which no reader takes a word that JSON has not."""
+    return f"must not be {value}" if isinstance(value, JsonConstant) else str(why)

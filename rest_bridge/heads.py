@@ -66,7 +66,9 @@ def _is_absolute(head: RawRequestMessage) -> bool:
 def _fault_of_headers(head: RawRequestMessage, headers: Sequence[tuple[bytes, bytes]]) -> str:
     seen: dict[bytes, bytes] = {}
     for raw_name, value in headers:
-        if _CONTROL.search(value):
+        # Nearly all values are printable, which is known at once.
+        is_plain = value.isascii() and value.decode("ascii").isprintable()
+        if not is_plain and _CONTROL.search(value):
             return "a header must not contain control characters"
         name = raw_name.lower()
         if name in seen:

@@ -8,6 +8,7 @@
 | names no method | UNIMPLEMENTED |
 | runs out of time | DEADLINE_EXCEEDED here, and is cancelled there |
 | is left by its caller | cancelled there |
+| cannot be written | fails at once, alone |
 | is slow | holds back no other, of the same frame or a later one |
 | meets a server without frames | is made in the plain way |
 | meets a stream that breaks | UNAVAILABLE; the next call opens another |
@@ -99,6 +100,15 @@ async def _world(
 async def _echo(request: Any, context: Any) -> Any:
     await context.send_initial_metadata((("seen", "yes"),))
     return request
+
+
+async def test_a_call_that_cannot_be_written_fails_alone() -> None:
+    async with _world(_echo) as world:
+        beside = asyncio.ensure_future(world.ask("beside"))
+        with pytest.raises(UnicodeEncodeError):
+            await world.ask("broken", word="\u1780")
+        assert await beside == "beside"
+        assert await world.ask("after") == "after"
 
 
 async def test_a_call_is_answered_with_its_metadata() -> None:
