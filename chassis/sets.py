@@ -14,8 +14,8 @@ from sqlalchemy import (
     ColumnElement,
     Row,
     Select,
+    Subquery,
     Table,
-    TableValuedAlias,
     any_,
     bindparam,
     cast,
@@ -24,6 +24,7 @@ from sqlalchemy import (
     select,
     true,
     tuple_,
+    type_coerce,
     update,
 )
 from sqlalchemy.dialects import postgresql, sqlite
@@ -90,13 +91,28 @@ def _places(width: int) -> list[str]:
     return [str(place) for place in range(width)]
 
 
-def given_rows(*, name: str, types: Mapping[str, TypeEngine[Any]]) -> TableValuedAlias:
+def given_rows(*, name: str, types: Mapping[str, TypeEngine[Any]]) -> Subquery:
     """Return the rows of `rows_given(name=...)` as a table of PostgreSQL.
 
     `types` are those of its columns; one more, `place`, counts the rows from 1 on.
     """
-    given = func.unnest(*(_unseen(f"{name}_{column}", kind) for column, kind in types.items()))
-    return given.table_valued(*types, with_ordinality="place", name=name).render_derived()
+    lists = (
+        select(
+            *(
+                bindparam(f"{name}_{column}", type_=ARRAY(kind)).label(column)
+                for column, kind in types.items()
+            )
+        )
+        .offset(literal_column("0"))
+        .subquery(f"{name}_lists")
+    )
+    rows = (
+        func.unnest(*lists.c)
+        .table_valued(*types, with_ordinality="place", name=f"{name}_rows")
+        .render_derived()
+    )
+    typed = [type_coerce(rows.c[column], kind).label(column) for column, kind in types.items()]
+    return select(*typed, rows.c.place).select_from(lists.join(rows, true())).subquery(name)
 
 
 def rows_given(

@@ -115,7 +115,7 @@ async def test_a_gateway_tells_its_parts_its_calls_and_how_it_is_set(
     stub = rpc.OperationsServiceStub(channel)
     system = await stub.GetSystem(pb.GetSystemRequest(), metadata=READS)
     today = await stub.GetToday(pb.GetTodayRequest(), metadata=READS)
-    assert (system.schema_revision, system.database, system.events) == ("0005", "sqlite", "log")
+    assert (system.schema_revision, system.database, system.events) == ("0006", "sqlite", "log")
     assert list(system.bank_codes) == ["AMK"]
     parts = {part.name: operations_pb2.Health.Name(part.health) for part in system.parts}
     assert parts == {
