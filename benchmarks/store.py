@@ -26,6 +26,7 @@ from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 
+import uvloop
 from sqlalchemy import text
 
 from benchmarks.analysed import analysed
@@ -255,7 +256,7 @@ def main() -> None:
     (folder / "postgres").mkdir()
     folder.chmod(0o755)  # PostgreSQL runs as another user where we are root
     try:
-        found = asyncio.run(_bench(arguments, folder))
+        found = uvloop.run(_bench(arguments, folder))  # the loop of the gateway
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     rates = {name: [rate for rate, _ in turns] for name, turns in sorted(found.items())}

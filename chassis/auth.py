@@ -83,6 +83,16 @@ class KeyFile:
         return found
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Known:
+    """A token whose signature was good with `key`; it is good from all of `begins_at_s` on."""
+
+    key_id: str
+    key: _Key
+    caller: Caller
+    begins_at_s: Mapping[str, int]  # by claim
+
+
 class Authenticator:
     """Checks tokens against a set of public keys; two keys may be live during a rotation."""
 
@@ -90,9 +100,8 @@ class Authenticator:
         self._keys = keys
         self._issuer = issuer
         self._audience = audience
-        # What a signature was found good for, by the digest of the token, and the key it was
-        # good with; oldest first. Times are compared at every call.
-        self._known: OrderedDict[bytes, tuple[str, _Key, dict[str, Any]]] = OrderedDict()
+        # What a signature was found good for, by the digest of the token; oldest first.
+        self._known: OrderedDict[bytes, _Known] = OrderedDict()
 
     def authenticate(self, *, token: str, now: datetime) -> Caller:
         """Return the caller that `token` names at the moment `now`.
@@ -100,41 +109,30 @@ class Authenticator:
         :raises TokenRefused: malformed, unknown key, wrong algorithm or signature, expired,
             not yet valid, for another issuer or audience, or a required claim is missing.
         """
-        claims = self._known_claims(token)
-        moment_s = now.timestamp()
-        expires_at_s = _whole_seconds(claims, "exp")
-        if expires_at_s <= moment_s - _LEEWAY_S:
+        known = self._known_token(token)
+        moment_s = now.timestamp()  # times are compared at every call
+        if known.caller.expires_at_s <= moment_s - _LEEWAY_S:
             raise TokenRefused("the token has expired")
-        for claim in ("iat", "nbf"):
-            if claim in claims and _whole_seconds(claims, claim) > moment_s + _LEEWAY_S:
+        for claim, begins_at_s in known.begins_at_s.items():
+            if begins_at_s > moment_s + _LEEWAY_S:
                 raise TokenRefused(f"the token is not valid yet ({claim})")
-        subject, scope, bank = claims["sub"], claims.get("scope", ""), claims.get("bank")
-        if not isinstance(subject, str) or not subject or not isinstance(scope, str):
-            raise TokenRefused("sub and scope must be text")
-        if bank is not None and (not isinstance(bank, str) or not bank):
-            raise TokenRefused("bank must be text")
-        return Caller(
-            subject=subject,
-            scopes=frozenset(part for part in scope.split(_SCOPE_SEPARATOR) if part),
-            bank=bank,
-            expires_at_s=expires_at_s,
-        )
+        return known.caller
 
-    def _known_claims(self, token: str) -> dict[str, Any]:
-        """Return the claims of a token; its signature is checked once, as long as its key lives.
+    def _known_token(self, token: str) -> _Known:
+        """Return what a token says; its signature is checked once, as long as its key lives.
 
         A signature costs some 100 us to check, and a bank calls with one token for a day.
         """
         digest = hashlib.sha256(token.encode(errors="replace")).digest()
         known = self._known.get(digest)
-        if known is not None and self._keys.get(known[0]) is known[1]:
-            return known[2]
+        if known is not None and self._keys.get(known.key_id) is known.key:
+            return known
         self._known.pop(digest, None)
-        key_id, key, claims = self._verified_claims(token)
-        self._known[digest] = (key_id, key, claims)
+        known = _read(*self._verified_claims(token))
+        self._known[digest] = known
         if len(self._known) > _MOST_KNOWN:
             self._known.popitem(last=False)
-        return claims
+        return known
 
     def _verified_claims(self, token: str) -> tuple[str, _Key, dict[str, Any]]:
         try:
@@ -161,6 +159,31 @@ class Authenticator:
             raise TokenRefused(f"the token is refused: {type(problem).__name__}") from None
         except (ValueError, TypeError):
             raise TokenRefused("the token is malformed") from None
+
+
+def _read(key_id: str, key: _Key, claims: Mapping[str, Any]) -> _Known:
+    """Return what the claims of a token say.
+
+    :raises TokenRefused: one is not of its type.
+    """
+    subject, scope, bank = claims["sub"], claims.get("scope", ""), claims.get("bank")
+    if not isinstance(subject, str) or not subject or not isinstance(scope, str):
+        raise TokenRefused("sub and scope must be text")
+    if bank is not None and (not isinstance(bank, str) or not bank):
+        raise TokenRefused("bank must be text")
+    return _Known(
+        key_id=key_id,
+        key=key,
+        caller=Caller(
+            subject=subject,
+            scopes=frozenset(part for part in scope.split(_SCOPE_SEPARATOR) if part),
+            bank=bank,
+            expires_at_s=_whole_seconds(claims, "exp"),
+        ),
+        begins_at_s={
+            claim: _whole_seconds(claims, claim) for claim in ("iat", "nbf") if claim in claims
+        },
+    )
 
 
 def read_keys(path: Path) -> dict[str, _Key]:

@@ -33,7 +33,7 @@ Metadata = tuple[tuple[str, str | bytes], ...]
 @dataclass(frozen=True, kw_only=True)
 class _Details(grpc.HandlerCallDetails):
     method: str
-    invocation_metadata: Metadata
+    invocation_metadata: Metadata = ()
 
 
 @dataclass(kw_only=True)
@@ -96,11 +96,14 @@ class FrameServicer(frame_service_pb2_grpc.FrameServiceServicer):
     """Serves the methods of `handlers` to calls that come in frames."""
 
     def __init__(self, *, handlers: Mapping[str, Any], intercept: Intercept, name: str) -> None:
-        """Wire it; `name` tells callers this process from others."""
+        """Wire it; `name` tells callers this process from others.
+
+        `intercept` is asked once for each method: what it returns serves every call.
+        """
         self._handlers = handlers
         self._intercept = intercept
         self._name = ((NAME_KEY, name),)
-        self._wrapped: dict[str, Any] = {}
+        self._wrapped: dict[str, Any] = {}  # by method, of those that there are
         self._draining = asyncio.Event()
 
     def drain(self) -> None:
@@ -188,10 +191,12 @@ class FrameServicer(frame_service_pb2_grpc.FrameServiceServicer):
         stream.ready.append(answer)
 
     async def _served(self, call: pb.Call, context: CallContext) -> bytes:
-        details = _Details(method=call.method, invocation_metadata=context.metadata)
-        handler = await self._intercept(self._found, details)
+        handler = self._wrapped.get(call.method)
         if handler is None:
-            raise _Aborted(code=grpc.StatusCode.UNIMPLEMENTED, details="Method not found!")
+            handler = await self._intercept(self._found, _Details(method=call.method))
+            if handler is None:
+                raise _Aborted(code=grpc.StatusCode.UNIMPLEMENTED, details="Method not found!")
+            self._wrapped[call.method] = handler
         request = handler.request_deserializer(call.request)
         response = await handler.unary_unary(request, context)
         written: bytes = handler.response_serializer(response)

@@ -99,7 +99,8 @@ class GroupCommit(Generic[T, R]):
             raise QueueFull("the writer has stopped")
         if len(self._queue) >= self._queue_limit:
             raise QueueFull(f"{self._queue_limit} items wait already")
-        waiting = _Waiting[T, R](item=item, answer=asyncio.get_running_loop().create_future())
+        answer: asyncio.Future[R] = asyncio.get_running_loop().create_future()
+        waiting = _Waiting(item=item, answer=answer)
         self._queue.append(waiting)
         self._arrived.set()
         if len(self._queue) >= self._most:

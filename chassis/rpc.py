@@ -122,15 +122,18 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Any]],
         handler_call_details: grpc.HandlerCallDetails,
     ) -> Any:
-        """Return the method's handler, wrapped; health and reflection stay as they are."""
+        """Return the method's handler, wrapped; health and reflection stay as they are.
+
+        What is wrapped depends on the method alone, so that frames ask once for each.
+        """
         handler = await continuation(handler_call_details)
         policy = self._policies.get(handler_call_details.method)
         if handler is None or policy is None:
             return handler
-        metadata = dict(handler_call_details.invocation_metadata or ())
         serve, kind = handler.unary_unary, handler_call_details.method
 
         async def guarded(request: Message, context: Any) -> Message:
+            metadata = dict(context.invocation_metadata() or ())
             ended = self._watch(kind, metadata)
             ends_at_s = self._timer() + self._time_left_s(context)
             try:

@@ -94,7 +94,9 @@ def _places(width: int) -> list[str]:
 def given_rows(*, name: str, types: Mapping[str, TypeEngine[Any]]) -> Subquery:
     """Return the rows of `rows_given(name=...)` as a table of PostgreSQL.
 
-    `types` are those of its columns; one more, `place`, counts the rows from 1 on.
+    `types` are those of its columns; one more, `place`, counts the rows from 1 on. The lists are
+    columns of one row, which OFFSET 0 hides from the planner as `_unseen` hides one: 45 of those
+    in a statement are 45 nodes of its plan, and 3 % of what recording 20 confirmations takes.
     """
     lists = (
         select(
