@@ -37,6 +37,7 @@ from benchmarks.stock import StockedBill, stock_bills
 from chassis.database import Database
 from chassis.group_commit import GroupCommit
 from chassis.money import Currency, Money
+from chassis.process import spare_the_collector
 from gateway_svc.confirmation import Confirmation
 from gateway_svc.events import EventWriter
 from gateway_svc.inquiry import LookupRecorder
@@ -202,6 +203,7 @@ async def _bench(arguments: argparse.Namespace, folder: Path) -> dict[str, list[
         for dsn in (ours_dsn, peer_dsn):
             url = dsn.replace("postgresql://", "postgresql+asyncpg://")
             await stack.enter_async_context(analysed(url=url))
+        spare_the_collector()  # as the gateway does
 
         def pgbench(script: str) -> Callable[[], Awaitable[Measured]]:
             return lambda: asyncio.to_thread(
