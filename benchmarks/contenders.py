@@ -3,6 +3,7 @@
 | name | what stands between the caller and PostgreSQL |
 |------|-----------------------------------------------|
 | ours | our bridge, calls in frames, our gateway |
+| ours again | the same once more: what differs is noise |
 | two gateways | our bridge, calls in frames over two streams, two gateways |
 | ours unary | our bridge, one gRPC call a request, our gateway |
 | envoy | Envoy's gRPC-JSON transcoder, our gateway |
@@ -30,7 +31,15 @@ from tests.support.gateway import write_bank_key
 from tests.support.postgres_cluster import PostgresCluster, free_port
 from tests.support.tokens import SigningKey, write_jwks
 
-NAMES = ("ours", "two gateways", "ours unary", "envoy", "fastapi bridge", "fastapi + orm")
+NAMES = (
+    "ours",
+    "two gateways",
+    "ours unary",
+    "envoy",
+    "fastapi bridge",
+    "fastapi + orm",
+    "ours again",
+)
 _ALONE = "fastapi + orm"
 _TWO = "two gateways"
 _CONTRACTS = Path(__file__).parents[1] / "generated" / "payments" / "contracts.binpb"
