@@ -213,7 +213,7 @@ class Codec:
         elif not isinstance(value, JsonObject):
             reading.report(name, _misspelled(value, "must be an object"))
         else:
-            held = _held(message, member)
+            held = _held(message, member.name, is_repeated=member.is_repeated)
             self._read_object(value, held, f"{name}.", frozenset(), reading)
 
     def _written(self, message: Message, member: Member) -> str | None:
@@ -232,10 +232,10 @@ class Codec:
         )
 
 
-def _held(message: Message, member: Member) -> Message:
+def _held(message: Message, name: str, *, is_repeated: bool) -> Message:
     """Return the message that a field of `message` holds, from now on present."""
-    holder = getattr(message, member.name)
-    held: Message = holder.add() if member.is_repeated else holder
+    holder = getattr(message, name)
+    held: Message = holder.add() if is_repeated else holder
     held.SetInParent()
     return held
 
@@ -245,9 +245,7 @@ def _storing(one: FieldDescriptor) -> Callable[[Message, Any], None]:
     name, is_repeated = one.name, one.is_repeated
 
     def store_members(message: Message, members: Mapping[str, Any]) -> None:
-        holder = getattr(message, name)
-        held = holder.add() if is_repeated else holder
-        held.SetInParent()
+        held = _held(message, name, is_repeated=is_repeated)
         for part, value in members.items():
             setattr(held, part, value)
 

@@ -4,6 +4,7 @@
 |--------------------------------------------|----------------------------------------|
 | no, bad or expired token                   | UNAUTHENTICATED, UNAUTHORIZED          |
 | token without the method's scope           | PERMISSION_DENIED, FORBIDDEN           |
+| beside others on one stream of frames      | is judged by its own token             |
 | a field that breaks its rule               | INVALID_ARGUMENT, every field named    |
 | a servicer's ServiceError                  | its reason, details and retry delay    |
 | any other exception                        | INTERNAL, its text never leaves        |
@@ -88,7 +89,7 @@ async def serving(
     )
     rpc.add_GatewayServiceServicer_to_server(
         Gateway(answer),  # type: ignore[abstract] # the one method that is called
-        server.grpc_server,
+        server.handlers,
     )
     address = await server.start()
     await server.set_serving(serving=True)
@@ -123,6 +124,22 @@ async def refusal_of(channel: grpc.aio.Channel, **how: Any) -> tuple[Any, Servic
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await call(channel, **how)
     return caught.value.code(), from_rpc_error(error=caught.value, reasons=REASONS)
+
+
+async def test_each_call_of_a_stream_of_frames_is_judged_by_its_own_token(tmp_path: Path) -> None:
+    async def answer(_context: Any) -> pb.GetPaymentResponse:
+        served = call_being_served.get()
+        return pb.GetPaymentResponse(policy_number=f"{served.caller.subject} {served.request_id}")
+
+    async with (
+        serving(tmp_path, answer) as (server, _),
+        open_channel(target=str(server.address), streams=1) as channel,
+    ):
+        for name in ("first", "second"):
+            response = await call(channel, token=KEY.token(sub=name), request_id=f"r-{name}")
+            assert response.policy_number == f"{name} r-{name}"
+        code, error = await refusal_of(channel)
+    assert (code, error.reason) == (grpc.StatusCode.UNAUTHENTICATED, "UNAUTHORIZED")
 
 
 async def test_a_good_call_reaches_its_servicer_which_knows_who_calls(tmp_path: Path) -> None:
